@@ -1,0 +1,88 @@
+"""What to make: everything that may change a pixel. How to run it here is `config`; no heavy import."""
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Level = Literal["toa", "surface", "display8"]
+"""What pixel values mean: top-of-atmosphere or surface reflectance, or an 8-bit display image."""
+Product = Literal["classes", "confidence", "probabilities", "areas", "polygons"]
+Engine = Literal["torch-cpu", "torch-cuda"]
+Precision = Literal["fp32", "bf16"]
+
+
+class Section(BaseModel):
+    """A part of a pipeline: immutable, and every key is known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SceneSection(Section):
+    """How the scene is read."""
+
+    bands: dict[str, str] = Field(
+        default_factory=dict, description="common name -> band number, description or file name, e.g. red: '1'"
+    )
+    level: Level | None = Field(
+        default=None, description="what the pixel values mean; null: only what the scene itself says"
+    )
+    collar: float | None = Field(
+        default=None, description="a value that marks pixels outside the scene in every band (no nodata tag)"
+    )
+
+
+class TilingSection(Section):
+    """How the scene is cut into overlapping tiles and blended back."""
+
+    tile: int = Field(default=512, ge=16, le=8192, description="tile side in pixels")
+    margin: int | Literal["tolerance", "exact"] = Field(
+        default="tolerance",
+        description="outer pixels of a tile with weight 0: the bundle's tolerance margin, its exact receptive "
+        "field, or a number of pixels",
+    )
+    ramp: int = Field(default=32, ge=0, description="pixels over which two tiles are blended, beyond the margins")
+    window: Literal["hann", "linear", "crop"] = Field(default="hann", description="shape of the ramp; crop has none")
+
+
+class InferenceSection(Section):
+    """Which engine computes, and how precisely; `auto` is resolved once, at plan time."""
+
+    engine: Engine | Literal["auto"] = Field(default="auto", description="torch-cpu, torch-cuda or auto")
+    precision: Precision | Literal["auto"] = Field(default="auto", description="fp32, bf16 or auto (by a table)")
+    batch: int = Field(default=8, ge=1, description="tiles in one batch on CUDA; the CPU takes one at a time")
+
+
+class PolygonsSection(Section):
+    """The polygons product."""
+
+    format: Literal["gpkg", "parquet", "fgb", "geojson"] = Field(default="gpkg", description="file format")
+
+
+class Pipeline(Section):
+    """What to make of a scene: model, tiling, blending, precision, products."""
+
+    name: str = Field(description="the name users choose it by")
+    description: str = Field(default="", description="one line for humans; not part of the digest")
+    model: str = Field(description="name of a shipped bundle, or the path of a bundle folder")
+    scene: SceneSection = SceneSection()
+    tiling: TilingSection = TilingSection()
+    inference: InferenceSection = InferenceSection()
+    polygons: PolygonsSection = PolygonsSection()
+    products: tuple[Product, ...] = Field(
+        default=("classes", "confidence", "areas", "polygons"), description="what a run leaves in its folder"
+    )
+
+    @model_validator(mode="after")
+    def _products_hang_together(self) -> "Pipeline":
+        if len(set(self.products)) != len(self.products):
+            raise ValueError("products names one twice")
+        if "classes" not in self.products:
+            raise ValueError("products must contain classes: areas and polygons describe that raster")
+        return self
+
+    def digest(self) -> str:
+        """sha256 of everything that may change a pixel: neither name, description nor the bundle's path."""
+        content: dict[str, Any] = self.model_dump(mode="json", exclude={"name", "description", "model"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
