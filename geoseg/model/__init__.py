@@ -1,0 +1,1 @@
+"""The model room: bundles, networks, predictors. Importing it imports no torch; `bundle` never does."""
