@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Level = Literal["toa", "surface", "display8"]
 """What pixel values mean: top-of-atmosphere or surface reflectance, or an 8-bit display image."""
-Product = Literal["classes", "confidence", "probabilities", "areas", "polygons"]
+Product = Literal["classes", "confidence", "areas", "polygons"]
 Engine = Literal["torch-cpu", "torch-cuda"]
 Precision = Literal["fp32", "bf16"]
 

@@ -1,0 +1,121 @@
+"""The command line: parse, load values, one call, print. Verbs are imported when they are used."""
+
+import errno
+import importlib
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import click
+
+from geoseg import __version__
+from geoseg.errors import GeosegError
+
+
+class Verb(NamedTuple):
+    """Where a verb lives, and its line in the help."""
+
+    module: str
+    attribute: str
+    help: str
+
+
+VERBS = {
+    "run": Verb("run", "run", "Scene in; class map, confidence, polygons and areas out."),
+    "plan": Verb("run", "plan", "What `run` would do: tiles, memory, outputs, time."),
+    "demo": Verb("demo", "demo", "Make the embedded scene, whose true area is known, and run it."),
+    "tile": Verb("stages", "tile", "Cut a scene into overlapping patches with an index."),
+    "predict": Verb("stages", "predict", "Score patches with a model."),
+    "stitch": Verb("stages", "stitch", "Blend scores back into one class map."),
+    "polygons": Verb("products", "polygons", "Vectorize a class map: GPKG, GeoParquet, FlatGeobuf, GeoJSON."),
+    "area": Verb("products", "area", "Ellipsoidal area by class; patch counts."),
+    "scene": Verb("scene", "scene", "What is found in a scene: bands, grid, radiometry."),
+    "train": Verb("train", "train", "Train a model and pack it as a bundle."),
+    "doctor": Verb("doctor", "doctor", "Versions, devices, drivers; what is missing and how to mend it."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose verbs are imported on use, so that --help stays quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs, in the order of the work."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Imports the verb."""
+        verb = VERBS.get(cmd_name)
+        if verb is None:
+            return None
+        command = getattr(importlib.import_module(f"geoseg.cli.{verb.module}"), verb.attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"geoseg.cli.{verb.module}.{verb.attribute} is no command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the verbs without importing them."""
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, verb.help) for name, verb in VERBS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="geoseg")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def app(ctx: click.Context, debug: bool) -> None:  # noqa: FBT001 - click passes flags by name
+    """From a satellite scene to an area figure that can be defended.
+
+    Inputs first, output last. Results go to stdout, messages to stderr.
+    Exit codes: 0 done, 1 environment or internal failure, 2 usage or input refused, 130 interrupted.
+    """
+    ctx.obj = {"debug": debug}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits with its code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    # --debug is accepted anywhere, as users type it last
+    words = (["--debug"] if debug else []) + [word for word in words if word != "--debug"]
+    sys.exit(_run(words, debug=debug))
+
+
+def _run(words: list[str], *, debug: bool) -> int:
+    """The exit code; every failure becomes one line on stderr."""
+    try:
+        outcome: Any = app.main(words, prog_name="geoseg", standalone_mode=False)
+        return outcome if isinstance(outcome, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _fail("interrupted; nothing half made is left", 130)
+    except click.UsageError as error:
+        where = f"{error.ctx.command_path} --help" if error.ctx else "geoseg --help"
+        return _fail(f"{error.format_message()} (see {where})", 2)
+    except click.ClickException as error:
+        return _fail(error.format_message(), 2)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        return _fail(*_explain(error))
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """(message, exit code) of an exception."""
+    text = " ".join(str(error).split())
+    if isinstance(error, GeosegError):
+        return text, error.exit_code
+    if isinstance(error, MemoryError):
+        return "out of memory: give --set-config panel_width=1024 or --set tiling.tile=256", 1
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"disk full: {error.filename or text}; free space and run the same command again", 1
+    if isinstance(error, OSError) and error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return f"no permission: {error.filename or text}; choose another place or ask for the right", 1
+    kind = type(error).__name__
+    return f"internal error, {kind}: {text}; please report it with the output of --debug", 1
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(f"geoseg: {message}", err=True)
+    return code

@@ -1,0 +1,94 @@
+"""Options that several verbs share, and their parsing."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from geoseg.pipeline import Pipeline
+
+Command = Callable[..., Any]
+
+
+def _stacked(options: Sequence[Callable[[Command], Command]]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+pipeline_options = _stacked(
+    [
+        click.option("--pipeline", default="forest", show_default=True, help="A shipped pipeline or a YAML file."),
+        click.option("--model", help="A shipped bundle or a bundle folder, instead of the pipeline's."),
+        click.option("--bands", help="Common names of bands: red=1,green=2,blue=3 (number, description or file)."),
+        click.option(
+            "--radiometry",
+            type=click.Choice(["toa", "surface", "display8"]),
+            help="What the pixel values mean, where the file does not say.",
+        ),
+        click.option("--set", "overrides", multiple=True, metavar="K=V", help="Override a pipeline key."),
+    ]
+)
+config_options = _stacked(
+    [
+        click.option("--config", "config_name", default="laptop", show_default=True, help="How to run here."),
+        click.option("--set-config", "config_overrides", multiple=True, metavar="K=V", help="Override a config key."),
+    ]
+)
+scene_options = _stacked(
+    [
+        click.option("--mask", help="A raster on the scene's grid: 0 = excluded."),
+        click.option("--allow-large", is_flag=True, help="Accept a file that unpacks to over 200 times its size."),
+    ]
+)
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace the product that OUT holds.")
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+progress_option = click.option("--quiet", is_flag=True, help="No progress, no notes.")
+
+
+def parse_bands(text: str | None) -> dict[str, str]:
+    """`red=1,green=2` as {common name: number, description or file}.
+
+    Raises:
+        click.BadParameter: a part is not NAME=VALUE, or a name comes twice.
+    """
+    bands: dict[str, str] = {}
+    for part in filter(None, (text or "").split(",")):
+        name, equals, value = part.partition("=")
+        if not equals or not name.strip() or not value.strip():
+            raise click.BadParameter(f"{part!r} is not NAME=BAND, such as red=1,green=2", param_hint="--bands")
+        if name.strip() in bands:
+            raise click.BadParameter(f"{name.strip()} is named twice", param_hint="--bands")
+        bands[name.strip()] = value.strip()
+    return bands
+
+
+def resolve_pipeline(
+    name: str,
+    overrides: Sequence[str],
+    *,
+    model: str | None = None,
+    bands: str | None = None,
+    radiometry: str | None = None,
+    products: str | None = None,
+) -> "Pipeline":
+    """The pipeline that the options describe: a named one, then --set, then the flags."""
+    import yaml
+
+    from geoseg.presets import load_pipeline
+
+    flags = [*overrides]
+    named = parse_bands(bands)
+    if model:
+        flags.append(f"model={yaml.safe_dump(model).splitlines()[0]}")
+    if named:
+        flags.append(f"scene.bands={yaml.safe_dump(named, default_flow_style=True, width=10_000).strip()}")
+    if radiometry:
+        flags.append(f"scene.level={radiometry}")
+    if products:
+        flags.append(f"products=[{products}]")
+    return load_pipeline(name, overrides=flags)

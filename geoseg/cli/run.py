@@ -1,0 +1,116 @@
+"""`geoseg run` and `geoseg plan`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from geoseg.cli.options import (
+    config_options,
+    json_option,
+    overwrite_option,
+    pipeline_options,
+    progress_option,
+    resolve_pipeline,
+    scene_options,
+)
+
+if TYPE_CHECKING:
+    from geoseg.workflows.plan import ScenePlan
+
+
+@click.command()
+@click.argument("scene")
+@click.argument("out", type=click.Path(path_type=Path))
+@pipeline_options
+@scene_options
+@click.option("--products", help="classes,confidence,areas,polygons: what to leave in OUT.")
+@config_options
+@overwrite_option
+@click.option("--dry-run", is_flag=True, help="Only say what would be done, as `geoseg plan`.")
+@json_option
+@progress_option
+def run(out: Path, *, dry_run: bool, overwrite: bool, as_json: bool, quiet: bool, **chosen: Any) -> None:
+    """Turn SCENE into a class map, confidence, polygons and areas in the folder OUT.
+
+    SCENE is a GeoTIFF, COG or JPEG 2000, a folder with one file per band, or a .txt list of such files.
+    """
+    from geoseg.cli.show import print_json, progress
+    from geoseg.workflows.product import check_output, interruptible
+    from geoseg.workflows.segment import segment
+
+    check_output(out, overwrite=overwrite)
+    plan = _plan(**chosen)
+    if dry_run:
+        _show(plan, as_json=as_json)
+        return
+    with interruptible(), progress(quiet=quiet) as listener:
+        record = segment(plan, out, overwrite=overwrite, progress=listener)
+    if as_json:
+        print_json(record.model_dump(mode="json"))
+        return
+    from geoseg.core.area_report import summary_of
+
+    click.echo(summary_of(record.areas), err=True)
+    for name in record.products:
+        click.echo(str(out / name))
+
+
+@click.command()
+@click.argument("scene")
+@click.argument("out", type=click.Path(path_type=Path))
+@pipeline_options
+@scene_options
+@click.option("--products", help="classes,confidence,areas,polygons: what to leave in OUT.")
+@config_options
+@overwrite_option
+@json_option
+def plan(out: Path, *, overwrite: bool, as_json: bool, **chosen: Any) -> None:
+    """Say what `geoseg run SCENE OUT` would do; no pixel is read and nothing is written."""
+    from geoseg.workflows.product import check_output
+
+    check_output(out, overwrite=overwrite)
+    _show(_plan(**chosen), as_json=as_json)
+
+
+def _plan(  # noqa: PLR0913 - one argument per option
+    *,
+    scene: str,
+    pipeline: str,
+    model: str | None,
+    bands: str | None,
+    radiometry: str | None,
+    overrides: tuple[str, ...],
+    mask: str | None,
+    allow_large: bool,
+    products: str | None,
+    config_name: str,
+    config_overrides: tuple[str, ...],
+) -> "ScenePlan":
+    resolved = resolve_pipeline(
+        pipeline, overrides, model=model, bands=bands, radiometry=radiometry, products=products
+    )
+    from geoseg.presets import load_config
+    from geoseg.workflows.plan import Request, plan_scene
+
+    config = load_config(config_name, overrides=config_overrides)
+    return plan_scene(
+        Request(source=scene, pipeline=resolved, config=config, mask=mask, allow_large=allow_large)
+    )
+
+
+def _show(plan: "ScenePlan", *, as_json: bool) -> None:
+    from geoseg.cli.show import print_json
+    from geoseg.workflows.estimate import estimate_run
+
+    document = {**plan.to_json(), "estimate": estimate_run(plan)}
+    if as_json:
+        print_json(document)
+        return
+    for key, value in document.items():
+        if key not in {"schema", "notes", "estimate"}:
+            click.echo(f"{key:24} {value}")
+    for key, value in document["estimate"].items():
+        click.echo(f"{key:24} {value}")
+    for note in plan.notes:
+        click.echo(note, err=True)

@@ -1,0 +1,1 @@
+"""One story a file: the only layer where reading, models, vectors and reports meet."""

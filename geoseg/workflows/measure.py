@@ -1,0 +1,142 @@
+"""What a finished class map says: areas, patch counts, polygons. The map may be geoseg's or anybody's."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from geoseg.core.area import PixelArea
+from geoseg.core.area_report import AreaReport
+from geoseg.core.components import count_patches
+from geoseg.core.legend import LandClass, Legend
+from geoseg.core.tally import AreaTally, tally_labels
+from geoseg.core.window import Window
+from geoseg.errors import ProductError, SettingsError
+from geoseg.raster.classmap import ClassMap, read_classmap, read_rows
+from geoseg.raster.safety import raster_env
+from geoseg.vector.trace import trace_polygons
+from geoseg.vector.write import PolygonSummary, write_polygons
+
+_SUFFIXES = (".gpkg", ".parquet", ".fgb", ".geojson")
+
+
+def vectorize(
+    source: str, out: Path, *, nodata: int | None = None, legend: Path | None = None, overwrite: bool = False
+) -> PolygonSummary:
+    """Polygons of a class map in `out`, whose suffix decides the format.
+
+    Raises:
+        SettingsError: the suffix is not known, or the legend cannot be read.
+        ProductError: `out` exists and may not be replaced, or the map cannot be read.
+    """
+    if out.suffix not in _SUFFIXES:
+        raise SettingsError(f"{out}: suffix {out.suffix or 'none'} is not one of {', '.join(_SUFFIXES)}")
+    _check_free(out, overwrite=overwrite)
+    with raster_env():
+        classmap = open_classmap(source, nodata=nodata, legend=legend)
+        beside = out.with_name(f".{out.stem}.{os.getpid()}.tmp{out.suffix}")
+        try:
+            summary = write_polygons(
+                beside,
+                trace_polygons(
+                    read_rows(classmap),
+                    grid=classmap.grid,
+                    legend=classmap.legend,
+                    pixel_area=PixelArea(classmap.grid),
+                ),
+                crs=classmap.grid.crs,
+                legend=classmap.legend,
+                metadata={"GEOSEG_CLASSMAP": Path(source).name},
+            )
+            _move(beside, out)
+        finally:
+            beside.unlink(missing_ok=True)
+    return summary
+
+
+def measure(  # noqa: PLR0913 - one argument per option
+    source: str,
+    out: Path | None = None,
+    *,
+    nodata: int | None = None,
+    legend: Path | None = None,
+    patches: int | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """The areas.json document of a class map, also written to `out` (.csv or .json) if given.
+
+    Args:
+        source: the class map.
+        out: file to write.
+        nodata: the value that is no class, where the map has no nodata tag.
+        legend: YAML file, class id -> name.
+        patches: 4 or 8: adds "patches" per class, counted with that connectivity.
+        overwrite: replace `out`.
+    """
+    if out is not None:
+        if out.suffix not in {".csv", ".json"}:
+            raise SettingsError(f"{out}: suffix {out.suffix or 'none'} is not .csv or .json")
+        _check_free(out, overwrite=overwrite)
+    with raster_env():
+        classmap = open_classmap(source, nodata=nodata, legend=legend)
+        pixel_area = PixelArea(classmap.grid)
+        tally = AreaTally.zero()
+        for row, labels in read_rows(classmap):
+            height, width = labels.shape
+            tally += tally_labels(labels, Window(row=row, col=0, height=height, width=width), pixel_area)
+        counts = None
+        if patches is not None:
+            counts = count_patches((labels for _, labels in read_rows(classmap)), connectivity=patches)
+    report = AreaReport.from_tally(
+        tally, legend=classmap.legend, grid=classmap.grid, pixel_area=pixel_area, scene=Path(source).name
+    )
+    if counts is not None:
+        report = report.with_patches(counts, connectivity=patches)
+    if out is not None:
+        beside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+        beside.write_text(report.to_csv() if out.suffix == ".csv" else report.to_json_text(), encoding="utf-8")
+        _move(beside, out)
+    return report.to_json()
+
+
+def open_classmap(source: str, *, nodata: int | None, legend: Path | None) -> ClassMap:
+    """A class map with the legend it carries or is given."""
+    return read_classmap(Path(source), nodata=nodata, legend=None if legend is None else read_legend(legend))
+
+
+def read_legend(path: Path) -> Legend:
+    """A legend from YAML: `id: name`, or `id: {name: …, color: "#rrggbb"}`.
+
+    Raises:
+        SettingsError: the file is no such YAML.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        classes = [_land_class(int(key), value) for key, value in sorted(content.items())]
+        return Legend(classes=tuple(classes))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, TypeError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise SettingsError(f"{path}: not a legend ({reason}); write `class id: name` in each line") from error
+
+
+def _land_class(class_id: int, value: Any) -> LandClass:
+    if isinstance(value, dict):
+        return LandClass(id=class_id, name=str(value["name"]), color=str(value["color"]))
+    # evenly spread greys: a map without colours still shows its classes
+    grey = 40 + class_id * 97 % 200
+    return LandClass(id=class_id, name=str(value), color=f"#{grey:02x}{grey:02x}{grey:02x}")
+
+
+def _check_free(out: Path, *, overwrite: bool) -> None:
+    if out.is_dir():
+        raise ProductError(f"{out} is a folder; name a file")
+    if out.exists() and not overwrite:
+        raise ProductError(f"{out} already exists: specify --overwrite or another name")
+
+
+def _move(beside: Path, out: Path) -> None:
+    """Moves a finished file into place, surviving a power cut on either side of it."""
+    with beside.open("rb") as stream:
+        os.fsync(stream.fileno())
+    beside.replace(out)

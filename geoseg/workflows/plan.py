@@ -1,0 +1,224 @@
+"""What a run will read, compute and write, settled before any pixel is touched."""
+
+import hashlib
+import math
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from geoseg import __version__
+from geoseg.config import Config
+from geoseg.core.area import PixelArea
+from geoseg.core.tiling import TilePlan, plan_tiles
+from geoseg.core.window import Window
+from geoseg.errors import SettingsError
+from geoseg.model.bundle import Conversion, ModelBundle, check_scene, infer_level, load_bundle
+from geoseg.model.precision import resolve_engine
+from geoseg.pipeline import Pipeline
+from geoseg.raster.scene import Scene, SceneOptions, open_scene
+
+OUTPUT_VERSION = 1
+"""Raised when the same job would give other pixels or other files than before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the user asked for."""
+
+    source: str
+    """A GeoTIFF, COG or JPEG 2000, a folder with a file per band, or a list of such files."""
+    pipeline: Pipeline
+    config: Config = Config()
+    mask: str | None = None
+    """A raster on the scene's grid, 0 = excluded."""
+    allow_large: bool = False
+    """Accept a file that unpacks to over 200 times its size."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScenePlan:
+    """Everything a run needs to know; picklable, opens nothing."""
+
+    scene: Scene
+    """The bands the bundle needs, in its order."""
+    bundle: ModelBundle
+    pipeline: Pipeline
+    """Resolved: engine, precision and margin are what will be used."""
+    config: Config
+    tiles: TilePlan
+    conversion: Conversion | None
+    """From the scene's level into the bundle's, None when they agree."""
+    device: str
+    """cpu, cuda or cuda:<number>."""
+    gsd_m: float
+    """Ground metres per pixel at the scene's centre."""
+    notes: tuple[str, ...]
+    """One line each, for the user and for run.json."""
+
+    @property
+    def panels(self) -> tuple[Window, ...]:
+        """The column strips the scene is walked in."""
+        return self.tiles.panels(self.config.panel_width)
+
+    @property
+    def threads(self) -> int:
+        """Threads of the network and of GDAL."""
+        return self.config.threads or os.cpu_count() or 1
+
+    @property
+    def job(self) -> str:
+        """sha256 that names the product: pipeline, bundle, input and output version; never the config."""
+        parts = (self.pipeline.digest(), self.bundle.sha256, self.scene.fingerprint, str(OUTPUT_VERSION))
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    @property
+    def buffer_bytes(self) -> int:
+        """Bytes of the row buffers, the part of the memory that depends on the tiling (network not included)."""
+        panel = min(self.config.panel_width, self.tiles.shape[1])
+        tile = self.tiles.tile_shape[0]
+        per_pixel = 4 * len(self.bundle.legend) + 3 * len(self.scene.bands) * _item_size(self.scene.dtype) + 8
+        return panel * tile * per_pixel
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan for machines and for `geoseg plan`."""
+        height, width = self.tiles.shape
+        return {
+            "schema": "geoseg/plan/1",
+            "geoseg": __version__,
+            "scene": self.scene.name,
+            "height": height,
+            "width": width,
+            "crs": str(self.scene.grid.crs),
+            "ground_m_per_pixel": round(self.gsd_m, 3),
+            "bands": [band.name for band in self.scene.bands],
+            "bundle": self.bundle.spec.name,
+            "bundle_sha256": self.bundle.sha256,
+            "pipeline_digest": self.pipeline.digest(),
+            "job": self.job,
+            "engine": self.pipeline.inference.engine,
+            "precision": self.pipeline.inference.precision,
+            "device": self.device,
+            "conversion": None if self.conversion is None else self.conversion.model_dump(mode="json"),
+            "tile": list(self.tiles.tile_shape),
+            "margin": self.tiles.rows.margin,
+            "tiles": self.tiles.count(),
+            "tiles_computed": self.tiles.count(self.panels),
+            "panels": len(self.panels),
+            "pixels_read": height * width * len(self.scene.bands),
+            "bytes_read": height * width * len(self.scene.bands) * _item_size(self.scene.dtype),
+            "buffer_bytes": self.buffer_bytes,
+            "products": list(self.pipeline.products),
+            "notes": list(self.notes),
+        }
+
+
+def plan_scene(request: Request) -> ScenePlan:
+    """The plan of a run: reads headers and the bundle's contract, no pixel.
+
+    Raises:
+        InputError: scene, bundle or settings do not fit together; the message has the remedy.
+        ResourceError: the engine or device asked for is not there.
+    """
+    pipeline, config = request.pipeline, request.config
+    bundle = load_bundle(pipeline.model)
+    options = SceneOptions(
+        level=pipeline.scene.level,
+        collar=pipeline.scene.collar,
+        mask=request.mask,
+        allow_large=request.allow_large,
+    )
+    found = open_scene(request.source, bands=pipeline.scene.bands, options=options)
+    scene = found.select(bundle.spec.band_names)
+    gsd_m = ground_metres(scene)
+    level, said = infer_level(scene.level, dtype=scene.dtype, band_count=len(scene.bands))
+    conversion = check_scene(
+        bundle.spec,
+        scene_name=scene.name,
+        band_names=[band.name for band in scene.bands],
+        level=level,
+        dtype=scene.dtype,
+        gsd_m=gsd_m,
+        encoding=_encoding(scene),
+    )
+    resolved = resolve_engine(
+        pipeline.inference.engine,
+        pipeline.inference.precision,
+        config.device,
+        architecture=bundle.spec.architecture,
+    )
+    margin = _margin(pipeline, bundle)
+    frozen = pipeline.model_copy(
+        update={
+            "scene": pipeline.scene.model_copy(update={"level": level}),
+            "tiling": pipeline.tiling.model_copy(update={"margin": margin}),
+            "inference": pipeline.inference.model_copy(
+                update={"engine": resolved.engine, "precision": resolved.precision}
+            ),
+        }
+    )
+    converted = [f"input conversion: {conversion.description}"] if conversion and conversion.description else []
+    return ScenePlan(
+        scene=scene,
+        bundle=bundle,
+        pipeline=frozen,
+        config=config,
+        tiles=_tiles(frozen, bundle, scene, margin),
+        conversion=conversion,
+        device=resolved.device,
+        gsd_m=gsd_m,
+        notes=(*scene.notes, *([said] if said else []), *converted),
+    )
+
+
+def ground_metres(scene: Scene) -> float:
+    """Side of a square with the ellipsoidal area of the scene's centre pixel, metres."""
+    height, width = scene.grid.shape
+    centre = Window(row=height // 2, col=width // 2, height=1, width=1)
+    return math.sqrt(float(PixelArea(scene.grid).of(centre)[0, 0]))
+
+
+def _encoding(scene: Scene) -> tuple[float, float] | None:
+    """(scale, offset) that every band of the scene states, None when they state none."""
+    codes = {(band.scale, band.offset) for band in scene.bands}
+    if len(codes) > 1:
+        raise SettingsError(
+            f"{scene.name}: its bands state different scales and offsets {sorted(codes)}; rewrite them with one"
+        )
+    code = codes.pop()
+    return None if code == (1.0, 0.0) else code
+
+
+def _margin(pipeline: Pipeline, bundle: ModelBundle) -> int:
+    wanted = pipeline.tiling.margin
+    if wanted == "tolerance":
+        return bundle.spec.margin_tolerance
+    if wanted != "exact":
+        return wanted
+    if bundle.spec.margin_exact is None:
+        raise SettingsError(
+            f"bundle {bundle.spec.name!r} looks at the whole tile, so tiling.margin=exact does not exist: "
+            "use tolerance or a number of pixels"
+        )
+    return bundle.spec.margin_exact
+
+
+def _tiles(pipeline: Pipeline, bundle: ModelBundle, scene: Scene, margin: int) -> TilePlan:
+    try:
+        return plan_tiles(
+            scene.grid.shape,
+            tile=pipeline.tiling.tile,
+            margin=margin,
+            ramp=pipeline.tiling.ramp,
+            divisor=bundle.spec.divisor,
+            window=pipeline.tiling.window,
+            min_size=bundle.spec.min_size,
+        )
+    except ValueError as error:
+        raise SettingsError(f"tiling: {error}") from error
+
+
+def _item_size(dtype: str) -> int:
+    return np.dtype(dtype).itemsize
+
