@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Level = Literal["toa", "surface", "display8"]
 """What pixel values mean: top-of-atmosphere or surface reflectance, or an 8-bit display image."""
@@ -31,6 +31,14 @@ class SceneSection(Section):
     collar: float | None = Field(
         default=None, description="a value that marks pixels outside the scene in every band (no nodata tag)"
     )
+
+    @field_validator("bands", mode="before")
+    @classmethod
+    def _numbers_are_names(cls, value: Any) -> Any:
+        """YAML reads `red: 3` as a number; a band is named by text."""
+        if not isinstance(value, dict):
+            return value
+        return {key: str(band) if isinstance(band, int) else band for key, band in value.items()}
 
 
 class TilingSection(Section):
