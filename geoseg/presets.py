@@ -37,7 +37,7 @@ def load_config(name: str, *, overrides: Sequence[str] = ()) -> Config:
 
 def dump(value: BaseModel) -> str:
     """The YAML of a pipeline or config; loading it gives an equal value."""
-    return yaml.safe_dump(value.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(value.model_dump(mode="json"), sort_keys=False)
 
 
 def parse(kind: type[Value], text: str, *, place: str) -> Value:
