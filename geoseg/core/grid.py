@@ -111,7 +111,9 @@ def _check_affine(transform: Affine, shape: tuple[int, int], place: str) -> None
         raise SceneError(f"{place}: its transform {values} is singular, pixels have no area: {remedy}")
     far = max(abs(c), abs(f), abs(c + a * width + b * height), abs(f + d * width + e * height))
     if min(math.hypot(a, d), math.hypot(b, e)) < 1e3 * math.ulp(far):
-        raise SceneError(f"{place}: its pixel of {math.hypot(a, d):g} is too small for coordinates of {far:g}: {remedy}")
+        raise SceneError(
+            f"{place}: its pixel of {math.hypot(a, d):g} is too small for coordinates of {far:g}: {remedy}"
+        )
 
 
 def _check_degrees(crs: CRS, transform: Affine, shape: tuple[int, int], place: str) -> None:
@@ -181,9 +183,7 @@ def _check_pixel(grid: GeoBox, place: str) -> None:
         )
 
 
-def _unwrap(
-    crs: CRS, xs: npt.NDArray[np.float64], expected: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
+def _unwrap(crs: CRS, xs: npt.NDArray[np.float64], expected: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """`xs` moved by whole turns towards `expected` in Mercator, which goes on past 180 degrees."""
     method = crs.coordinate_operation.method_name if crs.coordinate_operation else ""
     if "Mercator" not in method or "Transverse" in method or "Oblique" in method:

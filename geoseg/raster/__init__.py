@@ -1,0 +1,1 @@
+"""Rasters: read scenes, write maps; rasterio lives here and nowhere else."""
