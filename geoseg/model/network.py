@@ -1,0 +1,97 @@
+"""A bundle's network made ready for one device: loaded, folded, cast. What goes through it is `predictor`."""
+
+import copy
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from geoseg.errors import BundleError, ResourceError
+from geoseg.model.bundle import ModelBundle
+from geoseg.model.fold import fold_batch_norm
+from geoseg.model.registry import create_model, load_state, read_state
+from geoseg.pipeline import Precision
+
+
+def load_network(bundle: ModelBundle) -> nn.Module:
+    """The network of a bundle with its weights: float32, eval mode, on the CPU.
+
+    Raises:
+        BundleError: the weights do not fit the architecture, or the network does not give one channel per class.
+    """
+    spec = bundle.spec
+    options = {**spec.options, "encoder_weights": None} if ":" in spec.architecture else spec.options
+    network = create_model(spec.architecture, in_channels=spec.in_channels, classes=len(spec.legend), options=options)
+    load_state(network, read_state(bundle.weights), place=str(bundle.weights))
+    return network.eval().requires_grad_(False)
+
+
+def prepare_network(bundle: ModelBundle, *, precision: Precision, device: str) -> nn.Module:
+    """The network as it computes fastest with the same classes: BatchNorm folded, channels_last, cast.
+
+    With bf16 the last convolution stays float32, so that close logits are not rounded to equal ones.
+
+    Raises:
+        BundleError: as `load_network`.
+        ResourceError: the device has no room for the weights.
+    """
+    spec = bundle.spec
+    side = -(-max(spec.min_size, 2 * spec.divisor) // spec.divisor) * spec.divisor
+    example = torch.randn(1, spec.in_channels, side, side, generator=torch.Generator().manual_seed(0))
+    network, _ = fold_batch_norm(load_network(bundle), example)
+    with torch.inference_mode():
+        shape = tuple(network(example).shape)
+    if shape != (1, len(spec.legend), side, side):
+        raise BundleError(
+            f"bundle {spec.name!r}: {spec.architecture} gives {shape[1:]} for a tile of {side} pixels and "
+            f"{len(spec.legend)} classes: it is no network that gives one value per class and pixel"
+        )
+    if precision == "bf16":
+        network = _to_bf16(network, example)
+    try:
+        return network.to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    except torch.OutOfMemoryError as error:
+        raise ResourceError(
+            f"{device} has no room for the weights of bundle {spec.name!r}: use another device"
+        ) from error
+
+
+class _Float32(nn.Module):
+    """A layer that computes in float32 whatever comes in."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, features: Tensor) -> Tensor:
+        return cast(Tensor, self.layer(features.float()))
+
+
+def _to_bf16(network: nn.Module, example: Tensor) -> nn.Module:
+    last = _last_convolution(network, example)
+    if last is None:
+        return network.to(torch.bfloat16)
+    head = _Float32(copy.deepcopy(network.get_submodule(last)))
+    if not last:
+        return head
+    network = network.to(torch.bfloat16)
+    parent, _, name = last.rpartition(".")
+    setattr(network.get_submodule(parent), name, head)
+    return network
+
+
+def _last_convolution(network: nn.Module, example: Tensor) -> str | None:
+    """Name of the convolution that runs last, "" = the network itself; None: there is none."""
+    ran: list[str] = []
+    handles = [
+        module.register_forward_hook(lambda _m, _i, _o, n=name: ran.append(n))
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Conv2d)
+    ]
+    try:
+        with torch.inference_mode():
+            network(example)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return ran[-1] if ran else None

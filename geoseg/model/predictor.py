@@ -1,0 +1,173 @@
+"""Patches in, class probabilities out, on one device. Which patches: `core`; what becomes of scores: `core` too."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from geoseg.core.legend import Legend
+from geoseg.core.patch import Patch, Scores
+from geoseg.errors import ResourceError
+from geoseg.model.bundle import Conversion, ModelBundle
+from geoseg.model.network import prepare_network
+from geoseg.pipeline import Engine, Precision
+
+
+class Predictor:
+    """One network on one device. Not to be shared between threads, nor pickled: make one where it runs."""
+
+    def __init__(  # noqa: PLR0913 - each is a decision of the plan
+        self,
+        bundle: ModelBundle,
+        *,
+        engine: Engine,
+        precision: Precision,
+        device: str,
+        tile_shape: tuple[int, int],
+        batch: int = 1,
+        conversion: Conversion | None = None,
+        threads: int = 0,
+    ) -> None:
+        """Load the network.
+
+        Args:
+            bundle: weights and contract.
+            engine: as resolved (`precision.resolve_engine`), never auto.
+            precision: as resolved.
+            device: cpu or cuda:<number>, as resolved.
+            tile_shape: (height, width) of every patch; multiples of the bundle's divisor.
+            batch: tiles in one pass on CUDA; the CPU takes one at a time, so nothing depends on the company.
+            conversion: what `bundle.check_scene` returned for the scene.
+            threads: of torch, for the whole process; 0: as it is.
+
+        Raises:
+            BundleError: the weights do not fit.
+            ResourceError: no room on the device.
+        """
+        if threads > 0:
+            torch.set_num_threads(threads)
+        if any(side % bundle.spec.divisor or side < bundle.spec.min_size for side in tile_shape):
+            raise ValueError(f"tile {tile_shape} does not suit divisor {bundle.spec.divisor}, {bundle.spec.min_size}")
+        self.legend: Legend = bundle.legend
+        self.notes: list[str] = []
+        """What was done otherwise than planned, in words; for run.json."""
+        self._spec = bundle.spec
+        self._tile_shape = tile_shape
+        self._batch = batch if engine == "torch-cuda" else 1
+        self._device = torch.device(device)
+        self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        self._conversion = conversion
+        self._network = prepare_network(bundle, precision=precision, device=device)
+        self._gain, self._bias = self._normalisation()
+
+    @property
+    def classes(self) -> int:
+        """Channels of the scores."""
+        return len(self.legend)
+
+    def predict(self, patches: Sequence[Patch]) -> list[Scores]:
+        """The probabilities of each patch, in order; any number of patches, each of `tile_shape`.
+
+        Raises:
+            ResourceError: the device has no room for one tile.
+        """
+        for patch in patches:
+            self._check(patch)
+        scores: list[Scores] = []
+        while len(scores) < len(patches):
+            chosen = patches[len(scores) : len(scores) + self._batch]
+            try:
+                values = self._run(chosen)
+            except torch.OutOfMemoryError as error:
+                self._back_off(error)
+                continue
+            scores += [
+                Scores(window=patch.window, values=one, valid=patch.valid)
+                for patch, one in zip(chosen, values, strict=True)
+            ]
+        return scores
+
+    def _check(self, patch: Patch) -> None:
+        expected = (self._spec.in_channels, *self._tile_shape)
+        if patch.pixels.shape != expected or patch.valid.shape != self._tile_shape:
+            raise ValueError(f"patch {patch.pixels.shape} (valid {patch.valid.shape}) is not {expected}")
+
+    def _run(self, patches: Sequence[Patch]) -> list[npt.NDArray[np.float32]]:
+        raw = [patch.pixels for patch in patches]
+        valid = [patch.valid for patch in patches]
+        for _ in range(self._batch - len(patches)):  # the batch's shape never changes, nor the kernels with it
+            raw.append(np.zeros_like(raw[0]))
+            valid.append(np.zeros_like(valid[0]))
+        with torch.inference_mode(), _exact(self._device):
+            observed = torch.from_numpy(np.stack(valid)).to(self._device)
+            pixels = self._normalise(_to_device(raw, self._device), observed)
+            probabilities = self._forward(pixels)[: len(patches)].cpu().numpy()
+        return [np.ascontiguousarray(one) for one in probabilities]
+
+    def _forward(self, pixels: Tensor) -> Tensor:
+        """Probabilities (n, classes, h, w) in float32 of normalised pixels."""
+        logits = self._network(pixels).float()
+        return torch.softmax(logits / self._spec.temperature, dim=1).contiguous()
+
+    def _normalise(self, raw: Tensor, observed: Tensor) -> Tensor:
+        """(n, bands, h, w) as the network takes it; what is not observed or not finite is the mean of its band."""
+        if self._conversion is not None:
+            raw = _convert(raw, self._conversion)
+        pixels = raw.to(self._gain.dtype).mul(self._gain).add_(self._bias)
+        keep = observed[:, None] & torch.isfinite(pixels)
+        pixels = torch.where(keep, pixels, 0.0)
+        return pixels.to(dtype=self._dtype, memory_format=torch.channels_last)
+
+    def _normalisation(self) -> tuple[Tensor, Tensor]:
+        """(gain, bias) of x = raw * gain + bias, each (bands, 1, 1), worked out in float64."""
+        bands = self._spec.bands
+        gain = np.array([band.scale / band.std for band in bands])
+        bias = np.array([(band.offset - band.mean) / band.std for band in bands])
+        first, second = (
+            torch.tensor(one, dtype=torch.float32, device=self._device)[:, None, None] for one in (gain, bias)
+        )
+        return first, second
+
+    def _back_off(self, error: Exception) -> None:
+        if self._batch == 1:
+            raise ResourceError(
+                f"{self._device} has no room for one tile of {self._tile_shape[0]} x {self._tile_shape[1]} pixels: "
+                "--set tiling.tile to a smaller one"
+            ) from error
+        before, self._batch = self._batch, self._batch // 2
+        self.notes.append(f"{self._device} ran out of memory: batch halved from {before} to {self._batch}")
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+@contextlib.contextmanager
+def _exact(device: torch.device) -> Iterator[None]:
+    """On CUDA: float32 convolutions as float32 (not TF32), and algorithms that always give the same."""
+    if device.type != "cuda":
+        yield
+        return
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        yield
+
+
+def _to_device(raw: list[npt.NDArray[Any]], device: torch.device) -> Tensor:
+    """(n, bands, h, w) numbers on the device; they travel in the dtype of the scene."""
+    stacked = np.stack(raw)
+    stacked = stacked.astype(stacked.dtype.newbyteorder("="), copy=False)
+    if stacked.dtype == np.uint16:  # torch computes little in uint16: the bits travel as int16
+        return torch.from_numpy(stacked.view(np.int16)).to(device).to(torch.int32).bitwise_and_(0xFFFF)
+    if stacked.dtype == np.uint32:
+        return torch.from_numpy(stacked.view(np.int32)).to(device).to(torch.int64).bitwise_and_(0xFFFFFFFF)
+    return torch.from_numpy(stacked).to(device)
+
+
+def _convert(raw: Tensor, conversion: Conversion) -> Tensor:
+    """The bundle's declared conversion, in float64 so that rounding falls the same everywhere."""
+    values = raw.to(torch.float64).mul(conversion.scale).add_(conversion.offset)
+    if conversion.clip_min is not None or conversion.clip_max is not None:
+        values = values.clamp(min=conversion.clip_min, max=conversion.clip_max)
+    return values.round_() if conversion.round else values
