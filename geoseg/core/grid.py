@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from affine import Affine
 from odc.geo.geobox import GeoBox
-from pyproj import CRS, Geod, Transformer
+from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError, ProjError
 
 from geoseg.errors import SceneError
@@ -57,12 +57,13 @@ def same_grid(one: GeoBox, other: GeoBox) -> bool:
 
 def ground_pixel_m(grid: GeoBox) -> tuple[float, float]:
     """(height, width) in metres on the ellipsoid of the pixel at the centre of a grid, whatever its CRS."""
-    crs = CRS.from_user_input(grid.crs.to_wkt())
+    crs = _proj(grid)
     height, width = grid.shape
     row, col = height / 2, width / 2
     lons, lats = _lonlat(crs, grid.transform, np.array([col, col + 1, col]), np.array([row, row, row + 1]))
-    ellipsoid = crs.ellipsoid
-    geod = Geod(a=ellipsoid.semi_major_metre, b=ellipsoid.semi_minor_metre)
+    geod = crs.get_geod()
+    if geod is None:
+        raise ValueError(f"CRS {crs.name!r} has no ellipsoid")
     _, _, along = geod.inv([lons[0]] * 2, [lats[0]] * 2, lons[1:], lats[1:])
     return float(along[1]), float(along[0])
 
@@ -79,9 +80,9 @@ def _horizontal(crs: str | CRS, place: str) -> CRS:
         flat = flat.to_2d()
     except CRSError as error:
         raise SceneError(f"{place}: CRS {full.name!r} has no horizontal part: {remedy}") from error
-    if not (flat.is_geographic or flat.is_projected) or flat.ellipsoid is None:
+    if not (flat.is_geographic or flat.is_projected):
         raise SceneError(f"{place}: CRS {full.name!r} ({full.type_name}) has no place on the Earth: {remedy}")
-    radius_m = flat.ellipsoid.semi_major_metre
+    radius_m = _radius_m(flat)
     if not EARTH_RADIUS_M[0] < radius_m < EARTH_RADIUS_M[1]:
         raise SceneError(
             f"{place}: CRS {full.name!r} has a radius of {radius_m / 1000:.0f} km, which is not the Earth: {remedy}"
@@ -151,7 +152,8 @@ def _check_projected(crs: CRS, transform: Affine, shape: tuple[int, int], place:
     if not on_earth.all():
         raise SceneError(f"{place}: part of it lies off the Earth in CRS {crs.name!r}: {remedy}")
     xs = _unwrap(crs, xs, transform.a * cols + transform.b * rows + transform.c)
-    back_cols, back_rows = ~transform * (xs, ys)
+    a, b, c, d, e, f = tuple(~transform)[:6]
+    back_cols, back_rows = a * xs + b * ys + c, d * xs + e * ys + f
     if np.hypot(back_cols - cols, back_rows - rows).max() > MAX_ROUND_TRIP_PIXELS:
         raise SceneError(f"{place}: its coordinates fall off the Earth in CRS {crs.name!r}: {remedy}")
     _check_area_of_use(crs, (float(lons[lons.size // 2]), float(lats[lats.size // 2])), place)
@@ -188,17 +190,17 @@ def _unwrap(crs: CRS, xs: npt.NDArray[np.float64], expected: npt.NDArray[np.floa
     method = crs.coordinate_operation.method_name if crs.coordinate_operation else ""
     if "Mercator" not in method or "Transverse" in method or "Oblique" in method:
         return xs
-    turn = 2 * math.pi * crs.ellipsoid.semi_major_metre / crs.axis_info[0].unit_conversion_factor
-    turns: npt.NDArray[np.float64] = np.round((expected - xs) / turn)
-    moved: npt.NDArray[np.float64] = xs + turns * turn
-    return moved
+    turn = 2 * math.pi * _radius_m(crs) / crs.axis_info[0].unit_conversion_factor
+    turns = np.rint((expected - xs) / turn)
+    return np.asarray(xs + turns * turn, np.float64)
 
 
 def _lonlat(
     crs: CRS, transform: Affine, cols: npt.NDArray[np.float64], rows: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """(longitudes, latitudes) in degrees of pixel corners, on the CRS's own datum."""
-    xs, ys = transform * (cols, rows)
+    a, b, c, d, e, f = tuple(transform)[:6]
+    xs, ys = a * cols + b * rows + c, d * cols + e * rows + f
     if crs.is_geographic:
         degrees = math.degrees(crs.axis_info[0].unit_conversion_factor)
         return xs * degrees, ys * degrees
@@ -210,5 +212,15 @@ def _lonlat(
 def _to_geodetic(wkt: str) -> Transformer:
     """From a projected CRS to longitude and latitude in degrees on its own datum: no datum shift is involved."""
     crs = CRS.from_wkt(wkt)
-    base = crs.geodetic_crs.to_2d()
-    return Transformer.from_crs(crs, base, always_xy=True)
+    base = crs.geodetic_crs or CRS.from_epsg(4326)
+    return Transformer.from_crs(crs, base.to_2d(), always_xy=True)
+
+
+def _proj(grid: GeoBox) -> CRS:
+    if grid.crs is None:
+        raise ValueError("the grid has no CRS")
+    return CRS.from_user_input(grid.crs.to_wkt())
+
+
+def _radius_m(crs: CRS) -> float:
+    return crs.ellipsoid.semi_major_metre if crs.ellipsoid else 0.0

@@ -35,7 +35,7 @@ _ALIASES: Final = {
 }  # fmt: skip
 _COMMON: Final = frozenset(name for table in _NUMBERED.values() for name in table.values()) | {"rededge", "yellow"}
 _SENSOR_PATTERNS: Final[dict[Sensor, str]] = {
-    "sentinel-2": r"S2[ABC]?(?![A-Za-z0-9])|S2[ABC]_?MSI|Sentinel[-_ ]?2|(?<![A-Za-z0-9])T\d{2}[A-Z]{3}_\d{8}T\d{6}|HLS\.S30",
+    "sentinel-2": r"S2[ABC]?(?![A-Za-z0-9])|Sentinel[-_ ]?2|(?<![A-Za-z0-9])T\d{2}[A-Z]{3}_\d{8}T\d{6}|HLS\.S30",
     "landsat-8": r"(?<![A-Za-z0-9])L[COT]?0?[89](?![0-9])|Landsat[-_ ]?[89]|HLS\.L30",
     "landsat-5": r"(?<![A-Za-z0-9])L[TEM]?0?[457](?![0-9])|Landsat[-_ ]?[457]",
 }
@@ -92,7 +92,7 @@ def choose_bands(bands: Sequence[BandSource], wanted: Mapping[str, str], *, scen
     Raises:
         SceneError: a value fits no band, or several.
     """
-    told = {}
+    told: dict[int, str] = {}
     for name, value in wanted.items():
         position = _find(bands, value.strip(), name=name, scene=scene)
         if position in told:

@@ -78,9 +78,7 @@ def _other_transform(dataset: Any, path: Path) -> tuple[Affine, Path]:
         raise SceneError(f"{name} has only RPCs: orthorectify it with gdalwarp -rpc -t_srs EPSG:<code>")
     if dataset.crs:
         raise SceneError(f"{name} has no transform: set it with gdal_edit -a_ullr, or put a world file beside it")
-    raise SceneError(
-        f"{name} has no CRS and no transform: set them with gdal_edit -a_srs EPSG:<code> -a_ullr <left top right bottom>"
-    )
+    raise SceneError(f"{name} has no CRS and no transform: set them with gdal_edit -a_srs EPSG:<code> -a_ullr")
 
 
 def _crs(dataset: Any, name: str) -> str:

@@ -71,7 +71,7 @@ class OpenFile:
         if self._mask is not None:
             indexes = sorted({min(band.index, self._mask.count) for band in self._bands})
             valid &= (self._read(self._mask, indexes, window) != 0).all(axis=0)
-        if self._file.driver == "GTiff":
+        if self._file.sparse:
             for absent in self._absent_blocks(window):
                 valid[absent.slices_in(window)] = False
         return pixels, valid

@@ -78,7 +78,8 @@ def _resample_band(stored: Pixels, seen: Bools, origin: GeoBox, part: GeoBox, me
     """Real values of one band on the grid `part`, NaN where no observed source pixel reaches."""
     real = np.float32 if stored.dtype.itemsize <= 2 or stored.dtype == np.float32 else np.float64
     values = np.where(seen, stored, np.nan).astype(real)
-    return _warp(values[None], origin, part, method, nodata=np.nan)[0]
+    warped: Pixels = _warp(values[None], origin, part, method, nodata=np.nan)[0]
+    return warped
 
 
 def _warp(pixels: Pixels, origin: GeoBox, part: GeoBox, method: Method, *, nodata: float = 0) -> Pixels:
@@ -87,9 +88,9 @@ def _warp(pixels: Pixels, origin: GeoBox, part: GeoBox, method: Method, *, nodat
         pixels,
         out,
         src_transform=origin.transform,
-        src_crs=CRS.from_wkt(origin.crs.to_wkt()),
+        src_crs=_crs(origin),
         dst_transform=part.transform,
-        dst_crs=CRS.from_wkt(part.crs.to_wkt()),
+        dst_crs=_crs(part),
         src_nodata=nodata if np.isnan(nodata) else None,
         dst_nodata=nodata,
         resampling=method,
@@ -98,12 +99,16 @@ def _warp(pixels: Pixels, origin: GeoBox, part: GeoBox, method: Method, *, nodat
     return out
 
 
+def _crs(grid: GeoBox) -> CRS:
+    return CRS.from_wkt(grid.crs.to_wkt() if grid.crs else "")
+
+
 def _store(values: Pixels, dtype: np.dtype[Any]) -> Pixels:
     filled = np.nan_to_num(values, nan=0.0)
     if dtype.kind == "f":
-        return filled.astype(dtype)
+        return np.asarray(filled, dtype)
     limits = np.iinfo(dtype)
-    return np.clip(np.rint(filled), limits.min, limits.max).astype(dtype)
+    return np.asarray(np.clip(np.rint(filled), limits.min, limits.max), dtype)
 
 
 def _halves(block: Window) -> tuple[Window, Window]:

@@ -1,4 +1,4 @@
-"""How a file is opened: plain local paths, explicit drivers, no siblings, bounded sizes; what is in it is read elsewhere."""
+"""How a file is opened: plain local paths, explicit drivers, no siblings, bounded sizes; not what is in it."""
 
 import os
 import re

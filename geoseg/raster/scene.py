@@ -87,7 +87,10 @@ def open_scene(
     path = find_local_path(str(source))
     paths = _list_files(path)
     name = plain(path.name)
-    files, found, level, notes = [], [], options.level, []
+    files: list[SourceFile] = []
+    found: list[BandSource] = []
+    notes: list[str] = []
+    level = options.level
     for one in paths:
         try:
             file, its_bands, tags = inspect_file(one, allow_large=options.allow_large)

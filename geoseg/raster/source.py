@@ -43,6 +43,8 @@ class SourceFile:
     count: int
     block: tuple[int, int]
     """(height, width) of a block."""
+    sparse: bool = False
+    """Blocks may be missing from it, which can be looked up."""
     alpha: int | None = None
     """Number of the alpha band; 0 there = not observed."""
     internal_mask: bool = False
@@ -118,6 +120,7 @@ def inspect_file(path: Path, *, allow_large: bool) -> tuple[SourceFile, tuple[Ba
             grid=found.grid,
             count=dataset.count,
             block=_largest_block(dataset),
+            sparse=driver == "GTiff" and not _is_split(dataset, raw),
             alpha=alpha,
             internal_mask=alpha is None and _has_internal_mask(dataset),
             mask=_find_mask(path, (dataset.height, dataset.width)),
@@ -181,6 +184,11 @@ def _largest_block(dataset: Any) -> tuple[int, int]:
     height = max(shape[0] for shape in dataset.block_shapes)
     width = max(shape[1] for shape in dataset.block_shapes)
     return min(height, dataset.height), min(width, dataset.width)
+
+
+def _is_split(dataset: Any, raw: RawTags) -> bool:
+    """GDAL shows one tall strip as blocks of one row, whose places in the file it cannot tell."""
+    return bool(dataset.block_shapes[0][0] == 1 and (raw.rows_per_strip or 1) > 1)
 
 
 def _has_internal_mask(dataset: Any) -> bool:
