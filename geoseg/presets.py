@@ -116,9 +116,7 @@ def _validate(kind: type[Value], content: Mapping[str, Any], place: str) -> Valu
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             siblings = _keys_at(kind, [str(part) for part in first["loc"][:-1]])
-            raise SettingsError(
-                f"{place}: unknown key {key}{_nearest(str(first['loc'][-1]), siblings)}"
-            ) from error
+            raise SettingsError(f"{place}: unknown key {key}{_nearest(str(first['loc'][-1]), siblings)}") from error
         reason = first["msg"].removeprefix("Value error, ")
         where = f"{key} = {first['input']!r}: " if key and first["type"] != "missing" else f"{key}: " if key else ""
         raise SettingsError(f"{place}: {where}{reason}") from error

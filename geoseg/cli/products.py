@@ -7,7 +7,6 @@ import click
 from geoseg.cli.options import json_option, overwrite_option
 
 
-
 @click.command()
 @click.argument("classmap")
 @click.argument("out", type=click.Path(path_type=Path))
@@ -53,20 +52,19 @@ def area(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Ellipsoidal area of each class of CLASSMAP; with OUT (.csv or .json) also as a file."""
     from geoseg.cli.show import print_json
-    from geoseg.core.area_report import summary_of
     from geoseg.workflows.measure import measure
 
-    document = measure(
+    measured = measure(
         classmap,
         out,
         nodata=nodata,
         legend=legend,
-        patches=None if patches is None else int(patches),
+        patches=4 if patches == "4" else 8 if patches == "8" else None,
         overwrite=overwrite,
     )
     if as_json:
-        print_json(document)
+        print_json(measured.to_json())
         return
-    click.echo(summary_of(document))
+    click.echo(measured.summary())
     if out is not None:
         click.echo(str(out))

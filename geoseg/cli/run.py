@@ -45,14 +45,12 @@ def run(out: Path, *, dry_run: bool, overwrite: bool, as_json: bool, quiet: bool
         _show(plan, as_json=as_json)
         return
     with interruptible(), progress(quiet=quiet) as listener:
-        record = segment(plan, out, overwrite=overwrite, progress=listener)
+        done = segment(plan, out, overwrite=overwrite, progress=listener)
     if as_json:
-        print_json(record.model_dump(mode="json"))
+        print_json(done.record.model_dump(mode="json"))
         return
-    from geoseg.core.area_report import summary_of
-
-    click.echo(summary_of(record.areas), err=True)
-    for name in record.products:
+    click.echo(done.report.summary(), err=True)
+    for name in done.record.products:
         click.echo(str(out / name))
 
 
@@ -87,16 +85,12 @@ def _plan(  # noqa: PLR0913 - one argument per option
     config_name: str,
     config_overrides: tuple[str, ...],
 ) -> "ScenePlan":
-    resolved = resolve_pipeline(
-        pipeline, overrides, model=model, bands=bands, radiometry=radiometry, products=products
-    )
+    resolved = resolve_pipeline(pipeline, overrides, model=model, bands=bands, radiometry=radiometry, products=products)
     from geoseg.presets import load_config
     from geoseg.workflows.plan import Request, plan_scene
 
     config = load_config(config_name, overrides=config_overrides)
-    return plan_scene(
-        Request(source=scene, pipeline=resolved, config=config, mask=mask, allow_large=allow_large)
-    )
+    return plan_scene(Request(source=scene, pipeline=resolved, config=config, mask=mask, allow_large=allow_large))
 
 
 def _show(plan: "ScenePlan", *, as_json: bool) -> None:

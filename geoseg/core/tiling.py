@@ -160,9 +160,7 @@ def plan_tiles(
 ) -> TilePlan:
     """Tiles over a raster of (height, width); the arguments are those of `plan_axis`."""
     rows, cols = (
-        plan_axis(
-            length, tile=tile, margin=margin, ramp=ramp, divisor=divisor, window=window, min_size=min_size
-        )
+        plan_axis(length, tile=tile, margin=margin, ramp=ramp, divisor=divisor, window=window, min_size=min_size)
         for length in shape
     )
     return TilePlan(rows=rows, cols=cols)

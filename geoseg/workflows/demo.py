@@ -76,9 +76,7 @@ class DemoResult:
         return "\n".join(lines)
 
 
-def run_demo(
-    out: Path, *, seed: int, size: int, config: Config, overwrite: bool, progress: Progress
-) -> DemoResult:
+def run_demo(out: Path, *, seed: int, size: int, config: Config, overwrite: bool, progress: Progress) -> DemoResult:
     """Makes the scene of a seed in `out`, runs the shipped pipeline on it and compares areas.
 
     The seeds of the demo, 0 … 99, were never used in training.
@@ -105,7 +103,7 @@ def run_demo(
         write_raster(out / "truth.tif", scene.classes[None], grid=grid, nodata=255, names=("true class",))
     progress.advance()
     plan = plan_scene(Request(source=str(source), pipeline=load_pipeline("forest"), config=config))
-    record = segment(plan, result, overwrite=overwrite, progress=progress)
+    record = segment(plan, result, overwrite=overwrite, progress=progress).record
     truth = _true_areas(scene, grid)
     comparisons = tuple(
         Comparison(name=one["name"], mapped_ha=one["area_ha"], true_ha=truth[one["id"]])

@@ -34,7 +34,7 @@ def estimate_run(plan: ScenePlan) -> Estimate:
         pixels=pixels,
         valid=np.ones((height, width), np.bool_),
     )
-    batch = [patch] * predictor.batch
+    batch = [patch] * plan.batch
     seconds = []
     for _ in range(3):
         begin = time.perf_counter()

@@ -1,8 +1,11 @@
 """What a finished class map says: areas, patch counts, polygons. The map may be geoseg's or anybody's."""
 
+import json
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -55,23 +58,50 @@ def vectorize(
     return summary
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """Areas of a class map, and its patches if they were counted."""
+
+    report: AreaReport
+    patches: Mapping[int, int] | None = None
+    """Class id -> patches."""
+    connectivity: Literal[4, 8] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of areas.json; with patches, each class has its count."""
+        document = self.report.to_json()
+        if self.patches is not None:
+            document["connectivity"] = self.connectivity
+            for one in document["classes"]:
+                one["patches"] = self.patches.get(one["id"], 0)
+        return document
+
+    def summary(self) -> str:
+        """For people."""
+        lines = [self.report.summary()]
+        if self.patches is not None:
+            counts = (f"{one.name} {self.patches.get(one.id, 0):,}" for one in self.report.classes)
+            lines.append(f"Patches, {self.connectivity}-connected: {', '.join(counts)}.")
+        return "\n".join(lines)
+
+
 def measure(  # noqa: PLR0913 - one argument per option
     source: str,
     out: Path | None = None,
     *,
     nodata: int | None = None,
     legend: Path | None = None,
-    patches: int | None = None,
+    patches: Literal[4, 8] | None = None,
     overwrite: bool = False,
-) -> dict[str, Any]:
-    """The areas.json document of a class map, also written to `out` (.csv or .json) if given.
+) -> Measured:
+    """Ellipsoidal areas of a class map, also written to `out` (.csv or .json) if given.
 
     Args:
         source: the class map.
         out: file to write.
         nodata: the value that is no class, where the map has no nodata tag.
         legend: YAML file, class id -> name.
-        patches: 4 or 8: adds "patches" per class, counted with that connectivity.
+        patches: count patches with this connectivity.
         overwrite: replace `out`.
     """
     if out is not None:
@@ -91,13 +121,22 @@ def measure(  # noqa: PLR0913 - one argument per option
     report = AreaReport.from_tally(
         tally, legend=classmap.legend, grid=classmap.grid, pixel_area=pixel_area, scene=Path(source).name
     )
-    if counts is not None:
-        report = report.with_patches(counts, connectivity=patches)
+    measured = Measured(report=report, patches=counts, connectivity=patches)
     if out is not None:
-        beside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-        beside.write_text(report.to_csv() if out.suffix == ".csv" else report.to_json_text(), encoding="utf-8")
+        _write_report(measured, out)
+    return measured
+
+
+def _write_report(measured: Measured, out: Path) -> None:
+    beside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    text = measured.report.to_csv()
+    if out.suffix == ".json":
+        text = json.dumps(measured.to_json(), indent=2, ensure_ascii=False) + "\n"
+    try:
+        beside.write_text(text, encoding="utf-8")
         _move(beside, out)
-    return report.to_json()
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def open_classmap(source: str, *, nodata: int | None, legend: Path | None) -> ClassMap:

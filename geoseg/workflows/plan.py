@@ -68,6 +68,11 @@ class ScenePlan:
         return self.config.threads or os.cpu_count() or 1
 
     @property
+    def batch(self) -> int:
+        """Tiles in one pass of the network: the CPU takes one at a time, batching gains nothing there."""
+        return self.pipeline.inference.batch if self.pipeline.inference.engine == "torch-cuda" else 1
+
+    @property
     def job(self) -> str:
         """sha256 that names the product: pipeline, bundle, input and output version; never the config."""
         parts = (self.pipeline.digest(), self.bundle.sha256, self.scene.fingerprint, str(OUTPUT_VERSION))
@@ -221,4 +226,3 @@ def _tiles(pipeline: Pipeline, bundle: ModelBundle, scene: Scene, margin: int) -
 
 def _item_size(dtype: str) -> int:
     return np.dtype(dtype).itemsize
-

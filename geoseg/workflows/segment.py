@@ -1,5 +1,6 @@
 """One scene, top to bottom: patches → scores → blended rows → class map, areas, polygons → a finished folder."""
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,9 +44,17 @@ class Clock:
             self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - begin, 3)
 
 
-def segment(
-    plan: ScenePlan, out: Path, *, overwrite: bool = False, progress: Progress | None = None
-) -> RunRecord:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segmented:
+    """A finished run."""
+
+    record: RunRecord
+    """What run.json says."""
+    report: AreaReport
+    """The areas."""
+
+
+def segment(plan: ScenePlan, out: Path, *, overwrite: bool = False, progress: Progress | None = None) -> Segmented:
     """Makes every product of a plan in `out`; run.json is written last.
 
     Raises:
@@ -97,7 +106,7 @@ def segment(
             finished=datetime.now(UTC),
             areas=report.to_json(),
         )
-        return staging.publish(record)
+        return Segmented(record=staging.publish(record), report=report)
 
 
 def load_predictor(plan: ScenePlan) -> Predictor:
@@ -108,7 +117,7 @@ def load_predictor(plan: ScenePlan) -> Predictor:
         precision=plan.pipeline.inference.precision,
         device=plan.device,
         tile_shape=plan.tiles.tile_shape,
-        batch=plan.pipeline.inference.batch,
+        batch=plan.batch,
         conversion=plan.conversion,
         threads=plan.threads,
     )
@@ -127,7 +136,7 @@ def score_panel(
         progress.advance()
         if patch.valid.any():
             batch.append(patch)
-        if len(batch) == predictor.batch:
+        if len(batch) == plan.batch:
             yield from predictor.predict(batch)
             batch = []
     if batch:
@@ -168,7 +177,8 @@ def _write_classes(
 def _write_areas(plan: ScenePlan, report: AreaReport, folder: Path) -> None:
     if "areas" in plan.pipeline.products:
         (folder / "areas.csv").write_text(report.to_csv(), encoding="utf-8")
-        (folder / "areas.json").write_text(report.to_json_text(), encoding="utf-8")
+        document = json.dumps(report.to_json(), indent=2, ensure_ascii=False)
+        (folder / "areas.json").write_text(document + "\n", encoding="utf-8")
 
 
 def _write_polygons(
@@ -178,9 +188,7 @@ def _write_polygons(
     if "polygons" not in plan.pipeline.products:
         return
     progress.begin("polygons", 1)
-    batches = trace_polygons(
-        read_rows(classmap), grid=classmap.grid, legend=classmap.legend, pixel_area=pixel_area
-    )
+    batches = trace_polygons(read_rows(classmap), grid=classmap.grid, legend=classmap.legend, pixel_area=pixel_area)
     write_polygons(
         folder / f"polygons.{plan.pipeline.polygons.format}",
         batches,

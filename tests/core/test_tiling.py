@@ -143,9 +143,7 @@ LEGEND = Legend(classes=tuple(LandClass(id=k, name=f"class {k}", color="#102030"
 
 @given(drawn=plans, seed=st.integers(0, 99), block=st.sampled_from([16, 32, 64]))
 @settings(max_examples=60)
-def test_labels_are_the_first_best_class_and_leave_on_block_edges(
-    drawn: dict[str, Any], seed: int, block: int
-) -> None:
+def test_labels_are_the_first_best_class_and_leave_on_block_edges(drawn: dict[str, Any], seed: int, block: int) -> None:
     plan = _plan(drawn)
     values, valid = _scene(plan, seed, 0.1)
     values = np.round(values, 1).astype(np.float32)  # makes ties

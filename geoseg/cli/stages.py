@@ -1,0 +1,1 @@
+"""`geoseg tile`, `geoseg predict` and `geoseg stitch`: the stages of a run on their own."""

@@ -1,0 +1,76 @@
+"""What the command line promises of every verb: quick help, one line per failure, the right exit code."""
+
+import subprocess
+import sys
+
+import pytest
+
+from geoseg.cli import VERBS, app, main
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "geoseg", *words], capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_its_help_and_imports_nothing_heavy_for_it(verb: str) -> None:
+    code = (
+        "import sys\n"
+        "from geoseg.cli import main\n"
+        "try:\n    main([sys.argv[1], '--help'])\n"
+        "except SystemExit as stop:\n    assert stop.code == 0, stop.code\n"
+        "heavy = {'torch', 'rasterio', 'numpy', 'shapely', 'geopandas', 'pydantic', 'geoseg.core'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, verb], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Usage: geoseg" in done.stdout or "Usage:" in done.stdout
+
+
+def test_the_table_of_verbs_is_true() -> None:
+    for name, verb in VERBS.items():
+        command = app.get_command(None, name)  # type: ignore[arg-type]
+        assert command is not None
+        assert command.help
+        assert verb.help.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rum", "a", "b"], "No such command 'rum'"),
+        (["run"], "Missing argument 'SCENE'"),
+        (["run", "missing.tif", "out"], "missing.tif"),
+        (["run", "missing.tif", "out", "--pipeline", "forrest"], "did you mean forest?"),
+        (["run", "missing.tif", "out", "--bands", "red"], "is not NAME=BAND"),
+        (["run", "missing.tif", "out", "--set", "tiling.margn=1"], "did you mean margin?"),
+        (["run", "missing.tif", "out", "--set-config", "threads=-1"], "threads = -1"),
+        (["area", "missing.tif"], "missing.tif"),
+        (["polygons", "missing.tif", "out.shp"], "suffix .shp is not one of"),
+        (["scene", "info", "missing.tif"], "missing.tif"),
+    ],
+)
+def test_bad_input_gets_one_line_and_exit_2(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: object
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    err = capsys.readouterr().err
+    assert stop.value.code == 2, err
+    assert said in err
+    assert err.startswith("geoseg: ")
+    assert err.count("\n") == 1
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["area", "missing.tif", "--debug"])
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_doctor_finds_nothing_wrong_here() -> None:
+    done = run("doctor")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "FAIL" not in done.stdout
