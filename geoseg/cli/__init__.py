@@ -63,7 +63,7 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, prog_name="geoseg")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
-def app(ctx: click.Context, debug: bool) -> None:  # noqa: FBT001 - click passes flags by name
+def app(ctx: click.Context, debug: bool) -> None:
     """From a satellite scene to an area figure that can be defended.
 
     Inputs first, output last. Results go to stdout, messages to stderr.

@@ -17,7 +17,7 @@ from geoseg.cli.options import config_options, json_option, overwrite_option, pr
 @overwrite_option
 @json_option
 @progress_option
-def demo(  # noqa: PLR0913 - one argument per option
+def demo(
     out: Path,
     *,
     seed: int,

@@ -40,7 +40,7 @@ def polygons(
 @click.option("--patches", type=click.Choice(["4", "8"]), help="Count patches, 4- or 8-connected.")
 @overwrite_option
 @json_option
-def area(  # noqa: PLR0913 - one argument per option
+def area(
     classmap: str,
     out: Path | None,
     *,

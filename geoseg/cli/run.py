@@ -71,7 +71,7 @@ def plan(out: Path, *, overwrite: bool, as_json: bool, **chosen: Any) -> None:
     _show(_plan(**chosen), as_json=as_json)
 
 
-def _plan(  # noqa: PLR0913 - one argument per option
+def _plan(
     *,
     scene: str,
     pipeline: str,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
     from geoseg.workflows.progress import Progress

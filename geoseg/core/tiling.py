@@ -43,8 +43,8 @@ class Axis:
         total = np.zeros(self.starts[-1] + self.tile)
         for start, row in zip(self.starts, raw, strict=True):
             total[start : start + self.tile] += row
-        for start, row in zip(self.starts, raw, strict=True):
-            row /= total[start : start + self.tile]
+        for k, start in enumerate(self.starts):
+            raw[k] /= total[start : start + self.tile]
         return raw.astype(np.float32)
 
     def _rise(self, overlap: int) -> npt.NDArray[np.float64]:

@@ -48,7 +48,7 @@ def vectorize(
                     legend=classmap.legend,
                     pixel_area=PixelArea(classmap.grid),
                 ),
-                crs=classmap.grid.crs,
+                crs=str(classmap.grid.crs),
                 legend=classmap.legend,
                 metadata={"GEOSEG_CLASSMAP": Path(source).name},
             )
@@ -85,7 +85,7 @@ class Measured:
         return "\n".join(lines)
 
 
-def measure(  # noqa: PLR0913 - one argument per option
+def measure(
     source: str,
     out: Path | None = None,
     *,

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from geoseg.core.tiling import TilePlan, plan_tiles
 from geoseg.core.window import Window
 from geoseg.errors import SettingsError
 from geoseg.model.bundle import Conversion, ModelBundle, check_scene, infer_level, load_bundle
-from geoseg.model.precision import resolve_engine
+from geoseg.model.precision import Resolved, resolve_engine
 from geoseg.pipeline import Pipeline
 from geoseg.raster.scene import Scene, SceneOptions, open_scene
 
@@ -30,7 +30,7 @@ class Request:
     source: str
     """A GeoTIFF, COG or JPEG 2000, a folder with a file per band, or a list of such files."""
     pipeline: Pipeline
-    config: Config = Config()
+    config: Config = field(default_factory=Config)
     mask: str | None = None
     """A raster on the scene's grid, 0 = excluded."""
     allow_large: bool = False
@@ -50,8 +50,8 @@ class ScenePlan:
     tiles: TilePlan
     conversion: Conversion | None
     """From the scene's level into the bundle's, None when they agree."""
-    device: str
-    """cpu, cuda or cuda:<number>."""
+    engine: Resolved
+    """What computes, where and how precisely."""
     gsd_m: float
     """Ground metres per pixel at the scene's centre."""
     notes: tuple[str, ...]
@@ -70,7 +70,7 @@ class ScenePlan:
     @property
     def batch(self) -> int:
         """Tiles in one pass of the network: the CPU takes one at a time, batching gains nothing there."""
-        return self.pipeline.inference.batch if self.pipeline.inference.engine == "torch-cuda" else 1
+        return self.pipeline.inference.batch if self.engine.engine == "torch-cuda" else 1
 
     @property
     def job(self) -> str:
@@ -102,9 +102,9 @@ class ScenePlan:
             "bundle_sha256": self.bundle.sha256,
             "pipeline_digest": self.pipeline.digest(),
             "job": self.job,
-            "engine": self.pipeline.inference.engine,
-            "precision": self.pipeline.inference.precision,
-            "device": self.device,
+            "engine": self.engine.engine,
+            "precision": self.engine.precision,
+            "device": self.engine.device,
             "conversion": None if self.conversion is None else self.conversion.model_dump(mode="json"),
             "tile": list(self.tiles.tile_shape),
             "margin": self.tiles.rows.margin,
@@ -171,7 +171,7 @@ def plan_scene(request: Request) -> ScenePlan:
         config=config,
         tiles=_tiles(frozen, bundle, scene, margin),
         conversion=conversion,
-        device=resolved.device,
+        engine=resolved,
         gsd_m=gsd_m,
         notes=(*scene.notes, *([said] if said else []), *converted),
     )
@@ -210,9 +210,10 @@ def _margin(pipeline: Pipeline, bundle: ModelBundle) -> int:
 
 
 def _tiles(pipeline: Pipeline, bundle: ModelBundle, scene: Scene, margin: int) -> TilePlan:
+    height, width = scene.grid.shape
     try:
         return plan_tiles(
-            scene.grid.shape,
+            (int(height), int(width)),
             tile=pipeline.tiling.tile,
             margin=margin,
             ramp=pipeline.tiling.ramp,

@@ -95,9 +95,9 @@ def segment(plan: ScenePlan, out: Path, *, overwrite: bool = False, progress: Pr
             pipeline_digest=plan.pipeline.digest(),
             bundle=plan.bundle.spec.name,
             bundle_sha256=plan.bundle.sha256,
-            engine=plan.pipeline.inference.engine,
-            precision=plan.pipeline.inference.precision,
-            device=plan.device,
+            engine=plan.engine.engine,
+            precision=plan.engine.precision,
+            device=plan.engine.device,
             versions=versions(),
             timings=clock.seconds,
             peak_memory_bytes=peak_memory_bytes(),
@@ -113,9 +113,9 @@ def load_predictor(plan: ScenePlan) -> Predictor:
     """The network of a plan, ready for its tiles."""
     return Predictor(
         plan.bundle,
-        engine=plan.pipeline.inference.engine,
-        precision=plan.pipeline.inference.precision,
-        device=plan.device,
+        engine=plan.engine.engine,
+        precision=plan.engine.precision,
+        device=plan.engine.device,
         tile_shape=plan.tiles.tile_shape,
         batch=plan.batch,
         conversion=plan.conversion,
@@ -192,7 +192,7 @@ def _write_polygons(
     write_polygons(
         folder / f"polygons.{plan.pipeline.polygons.format}",
         batches,
-        crs=classmap.grid.crs,
+        crs=str(classmap.grid.crs),
         legend=classmap.legend,
         metadata=product_tags(plan),
     )
