@@ -106,8 +106,14 @@ def exact_sums(
     return high, low
 
 
+def split_limbs(units: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(high, low) of whole units: high · 2^31 + low."""
+    whole = units.astype(np.int64)
+    return whole >> _LIMB, whole & ((1 << _LIMB) - 1)
+
+
 def join_limbs(high: int, low: int) -> int:
-    """The sum whose limbs `exact_sums` gave."""
+    """high · 2^31 + low: the number whose limbs these are."""
     return (int(high) << _LIMB) + int(low)
 
 

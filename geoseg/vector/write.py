@@ -1,0 +1,187 @@
+"""Polygons to a file, streamed batch by batch: GeoPackage, GeoParquet, FlatGeobuf, GeoJSON. Tracing is `trace`'s."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyogrio
+import shapely
+from pyarrow import parquet
+from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
+from pyproj import CRS
+
+from geoseg.core.legend import Legend
+from geoseg.core.tally import AreaTally
+from geoseg.errors import ResourceError, SettingsError
+from geoseg.vector.style import embed_style
+from geoseg.vector.trace import PolygonBatch
+
+LAYER: Final = "polygons"
+_GEOMETRY: Final = "geom"
+_DRIVERS: Final = {".gpkg": "GPKG", ".fgb": "FlatGeobuf", ".geojson": "GeoJSON"}
+SUFFIXES: Final = (*_DRIVERS, ".parquet")
+_SIDE_FILES: Final = ("-journal", "-wal", "-shm")
+_COLUMNS: Final = (
+    pa.field("class_id", pa.int16(), nullable=False),
+    pa.field("class", pa.string(), nullable=False),
+    pa.field("area_m2", pa.float64(), nullable=False),
+    pa.field("perimeter_m", pa.float64(), nullable=False),
+    pa.field("component_id", pa.int64(), nullable=False),
+    pa.field("pixels", pa.int64(), nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolygonSummary:
+    """What was written."""
+
+    count: int
+    """Polygons."""
+    tally: AreaTally
+    """Pixels and ground area per class: equal to the tally of the class map, or something is wrong."""
+
+    @property
+    def pixels(self) -> Mapping[int, int]:
+        """Class id -> pixels."""
+        return self.tally.pixels
+
+
+def write_polygons(
+    path: Path,
+    batches: Iterable[PolygonBatch],
+    *,
+    crs: CRS | str,
+    legend: Legend,
+    metadata: Mapping[str, str] | None = None,
+) -> PolygonSummary:
+    """Write polygons to a new file whose suffix decides the format.
+
+    .gpkg has the layer "polygons" and its style; .parquet is GeoParquet 1.1; .fgb has a spatial index, so its
+    features are in the order of that index; .geojson is RFC 7946: longitude and latitude of WGS84 with nine
+    decimals, edges not densified, which is why area and perimeter are attributes. `metadata` goes into the first
+    three. On failure no file is left.
+
+    Args:
+        path: must not exist.
+        batches: consumed once, from `trace_polygons`.
+        crs: of the geometries; a pyproj CRS, WKT or authority code.
+        legend: names the classes.
+        metadata: provenance, in text.
+
+    Raises:
+        SettingsError: the suffix is unknown, or the file exists.
+        ResourceError: the file cannot be written.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise SettingsError(f"{path}: the suffix must be one of {', '.join(SUFFIXES)}")
+    if path.exists():
+        raise SettingsError(f"{path} exists already: remove it or choose another name")
+    reference = CRS.from_user_input(crs)
+    counter = _Counter(batches, legend)
+    write = _write_parquet if path.suffix.lower() == ".parquet" else _write_ogr
+    try:
+        write(path, counter, reference, metadata or {})
+        if counter.error is not None:
+            raise counter.error
+        if path.suffix.lower() == ".gpkg":
+            embed_style(path, LAYER, legend)
+    except BaseException as error:
+        for name in (path.name, *(path.name + side for side in _SIDE_FILES)):
+            path.with_name(name).unlink(missing_ok=True)
+        if counter.error is not None:
+            raise counter.error from None
+        if isinstance(error, _FOREIGN):
+            raise ResourceError(f"{path}: polygons cannot be written ({error}): check the disk") from error
+        raise
+    return PolygonSummary(count=counter.count, tally=counter.tally)
+
+
+_FOREIGN: Final = (OSError, pa.ArrowException, DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError)
+
+
+class _Counter:
+    """Batches on their way to the file, as Arrow tables, and what they add up to."""
+
+    def __init__(self, batches: Iterable[PolygonBatch], legend: Legend) -> None:
+        self.batches = batches
+        self.names = {one.id: one.name for one in legend}
+        self.count = 0
+        self.tally = AreaTally.zero()
+        self.bounds: tuple[float, float, float, float] | None = None
+        self.error: BaseException | None = None
+        """What stopped the batches: GDAL and Arrow would pass it on as a text, or not at all."""
+
+    def tables(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """One RecordBatch per batch."""
+        try:
+            yield from self._tables(schema)
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self.error = error
+            raise
+
+    def _tables(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        for batch in self.batches:
+            self.count += len(batch.geometries)
+            self.tally += batch.tally()
+            self._extend(shapely.total_bounds(batch.geometries))
+            yield pa.record_batch(
+                [
+                    pa.array(batch.class_id, pa.int16()),
+                    pa.array([self.names[one] for one in batch.class_id.tolist()], pa.string()),
+                    pa.array(batch.area_m2),
+                    pa.array(batch.perimeter_m),
+                    pa.array(batch.component_id),
+                    pa.array(batch.pixels),
+                    pa.array(shapely.to_wkb(batch.geometries), pa.binary()),
+                ],
+                schema=schema,
+            )
+
+    def _extend(self, bounds: Iterable[float]) -> None:
+        left, bottom, right, top = (float(one) for one in bounds)
+        if self.bounds is not None:
+            left, bottom = min(left, self.bounds[0]), min(bottom, self.bounds[1])
+            right, top = max(right, self.bounds[2]), max(top, self.bounds[3])
+        self.bounds = left, bottom, right, top
+
+
+def _write_parquet(path: Path, counter: _Counter, crs: CRS, metadata: Mapping[str, str]) -> None:
+    """GeoParquet 1.1, zstd, one row group per batch."""
+    schema = pa.schema([*_COLUMNS, pa.field(_GEOMETRY, pa.binary(), nullable=False)])
+    with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+        for table in counter.tables(schema):
+            writer.write_batch(table)
+        column: dict[str, object] = {
+            "encoding": "WKB",
+            "geometry_types": ["Polygon"] if counter.count else [],
+            "crs": crs.to_json_dict(),
+            "orientation": "counterclockwise",
+        }
+        if counter.bounds is not None:
+            column["bbox"] = counter.bounds
+        geo = {"version": "1.1.0", "primary_column": _GEOMETRY, "columns": {_GEOMETRY: column}}
+        writer.add_key_value_metadata({"geo": json.dumps(geo), **metadata})
+
+
+def _write_ogr(path: Path, counter: _Counter, crs: CRS, metadata: Mapping[str, str]) -> None:
+    """Whatever GDAL writes."""
+    driver = _DRIVERS[path.suffix.lower()]
+    extension = {b"ARROW:extension:name": b"geoarrow.wkb"}
+    schema = pa.schema([*_COLUMNS, pa.field(_GEOMETRY, pa.binary(), nullable=False, metadata=extension)])
+    options = {"RFC7946": "YES", "COORDINATE_PRECISION": "9"} if driver == "GeoJSON" else {}
+    pyogrio.write_arrow(
+        pa.RecordBatchReader.from_batches(schema, counter.tables(schema)),
+        path,
+        layer=LAYER,
+        driver=driver,
+        geometry_name=_GEOMETRY,
+        geometry_type="Polygon",
+        crs=crs.to_wkt(),
+        layer_metadata=dict(metadata) if metadata and driver != "GeoJSON" else None,
+        layer_options=options,
+    )
