@@ -7,6 +7,7 @@ import click
 
 if TYPE_CHECKING:
     from geoseg.pipeline import Pipeline
+    from geoseg.workflows.plan import ScenePlan
 
 Command = Callable[..., Any]
 
@@ -92,3 +93,26 @@ def resolve_pipeline(
     if products:
         flags.append(f"products=[{products}]")
     return load_pipeline(name, overrides=flags)
+
+
+def plan_of(
+    *,
+    scene: str,
+    pipeline: str,
+    model: str | None,
+    bands: str | None,
+    radiometry: str | None,
+    overrides: tuple[str, ...],
+    mask: str | None,
+    allow_large: bool,
+    config_name: str,
+    config_overrides: tuple[str, ...],
+    products: str | None = None,
+) -> "ScenePlan":
+    """The plan that the options describe; the arguments are named as the options are."""
+    resolved = resolve_pipeline(pipeline, overrides, model=model, bands=bands, radiometry=radiometry, products=products)
+    from geoseg.presets import load_config
+    from geoseg.workflows.plan import Request, plan_scene
+
+    config = load_config(config_name, overrides=config_overrides)
+    return plan_scene(Request(source=scene, pipeline=resolved, config=config, mask=mask, allow_large=allow_large))

@@ -10,8 +10,8 @@ from geoseg.cli.options import (
     json_option,
     overwrite_option,
     pipeline_options,
+    plan_of,
     progress_option,
-    resolve_pipeline,
     scene_options,
 )
 
@@ -40,7 +40,7 @@ def run(out: Path, *, dry_run: bool, overwrite: bool, as_json: bool, quiet: bool
     from geoseg.workflows.segment import segment
 
     check_output(out, overwrite=overwrite)
-    plan = _plan(**chosen)
+    plan = plan_of(**chosen)
     if dry_run:
         _show(plan, as_json=as_json)
         return
@@ -68,29 +68,7 @@ def plan(out: Path, *, overwrite: bool, as_json: bool, **chosen: Any) -> None:
     from geoseg.workflows.product import check_output
 
     check_output(out, overwrite=overwrite)
-    _show(_plan(**chosen), as_json=as_json)
-
-
-def _plan(
-    *,
-    scene: str,
-    pipeline: str,
-    model: str | None,
-    bands: str | None,
-    radiometry: str | None,
-    overrides: tuple[str, ...],
-    mask: str | None,
-    allow_large: bool,
-    products: str | None,
-    config_name: str,
-    config_overrides: tuple[str, ...],
-) -> "ScenePlan":
-    resolved = resolve_pipeline(pipeline, overrides, model=model, bands=bands, radiometry=radiometry, products=products)
-    from geoseg.presets import load_config
-    from geoseg.workflows.plan import Request, plan_scene
-
-    config = load_config(config_name, overrides=config_overrides)
-    return plan_scene(Request(source=scene, pipeline=resolved, config=config, mask=mask, allow_large=allow_large))
+    _show(plan_of(**chosen), as_json=as_json)
 
 
 def _show(plan: "ScenePlan", *, as_json: bool) -> None:
