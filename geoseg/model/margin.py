@@ -27,9 +27,9 @@ def probe_margin(network: nn.Module, in_channels: int, divisor: int, *, min_size
     height = -(-max(min_size, 64) // divisor) * divisor
     width = 4 * height
     while width <= _WIDEST:
-        with _Linear() as seen:
+        try:
             columns = _columns_seen(linear, in_channels, (height, width), divisor)
-        if seen.whole_tile:
+        except _WholeTileError:
             return None
         first, last = int(columns[0]), int(columns[-1])
         if first > 0 and last < width - 1:
@@ -105,7 +105,9 @@ def _columns_seen(network: nn.Module, in_channels: int, shape: tuple[int, int], 
     """Columns of the input that a block of the output's columns depends on; empty if it depends on none."""
     pixels = torch.ones(1, in_channels, *shape, dtype=torch.double, requires_grad=True)
     start = _block_start(shape[1], divisor)
-    network(pixels)[..., start : start + divisor].sum().backward()
+    with _Linear():
+        logits = network(pixels)
+    logits[..., start : start + divisor].sum().backward()
     gradient = pixels.grad
     if gradient is None:
         raise ValueError("the network's output does not depend on its input")
@@ -116,7 +118,7 @@ Function = Callable[..., Any]
 _IDENTITY: Final[frozenset[object]] = frozenset(
     {F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.gelu, F.silu, F.hardswish, F.elu, F.leaky_relu}
     | {F.relu6, F.prelu, torch.prelu, torch.tanh, F.dropout, F.dropout2d, F.hardtanh, F.mish, F.softmax}
-    | {torch.softmax, Tensor.softmax, F.batch_norm, F.layer_norm, F.group_norm, F.instance_norm}
+    | {torch.softmax, Tensor.softmax, F.batch_norm, F.layer_norm}
 )
 _GATE: Final[frozenset[object]] = frozenset({torch.sigmoid, Tensor.sigmoid, F.sigmoid, F.hardsigmoid})
 _WHOLE_TILE: Final[frozenset[object]] = frozenset(
@@ -130,19 +132,19 @@ _REDUCE: Final[frozenset[object]] = frozenset(
 )
 
 
-class _Linear(TorchFunctionMode):
-    """Runs a network as its positive linear image; notes whether a layer looked at the whole tile."""
+class _WholeTileError(Exception):
+    """A layer looked at the whole tile."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.whole_tile = False
+
+class _Linear(TorchFunctionMode):
+    """Runs a network as its positive linear image; stops where a layer looks at the whole tile."""
 
     def __torch_function__(
         self, func: Function, types: Sequence[type], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         named = dict(kwargs or {})
         if func in _WHOLE_TILE or (func in _REDUCE and _over_pixels(args, named)):
-            self.whole_tile = True
+            raise _WholeTileError
         if func in _IDENTITY:
             return args[0]
         if func in _GATE:

@@ -1,6 +1,7 @@
 """Networks by name: smp's architectures over free encoders, the padded U-Net, and what tiling must know of them."""
 
 import difflib
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ _SMP: Final[Mapping[str, ArchitectureFacts]] = {
     "pan": _facts(16, 128, is_global=True),
     "upernet": _facts(32, 64, is_global=True),
     "segformer": _facts(32, 32),
-    "dpt": _facts(16, 32, is_global=True),
+    "dpt": _facts(32, 32, is_global=True),
 }
 _UNFREE: Final[Mapping[str, str]] = {
     "mit_": "smp's MiT encoder is under NVIDIA's non-commercial licence",
@@ -162,8 +163,10 @@ def _create_smp(family: str, encoder: str, arguments: dict[str, Any]) -> nn.Modu
 
     _check_encoder(encoder)
     build = smp.MODEL_ARCHITECTURES_MAPPING[_smp_family(family)]
-    arguments = {"encoder_weights": None, **arguments}
     name = f"{family}:{encoder}"
+    if not encoder.startswith("tu-"):  # timm takes more arguments, and refuses unknown ones itself; smp does not
+        _check_options(name, arguments, list(inspect.signature(build).parameters))
+    arguments = {"encoder_weights": None, **arguments}
     try:
         return cast(nn.Module, build(encoder_name=encoder, **arguments))
     except OSError as error:  # what huggingface_hub and requests raise when there is no way out
@@ -174,6 +177,12 @@ def _create_smp(family: str, encoder: str, arguments: dict[str, Any]) -> nn.Modu
     except (TypeError, KeyError, ValueError, RuntimeError) as error:
         reason = str(error).strip("'\"").splitlines()[0]
         raise SettingsError(f"{name} cannot be built with {arguments}: {reason}") from error
+
+
+def _check_options(name: str, arguments: Mapping[str, Any], known: list[str]) -> None:
+    for key in arguments:
+        if key not in known:
+            raise SettingsError(f"{name}: {_unknown('option', key, known)}")
 
 
 def _check_encoder(encoder: str) -> None:

@@ -1,12 +1,13 @@
 """The schema of bundle.yaml: what weights need in order to be used rightly. Files, hashes: `bundle`."""
 
 import difflib
+import json
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
-from yaml.nodes import MappingNode, Node
+from yaml.nodes import MappingNode, Node, ScalarNode
 
 from geoseg.core.legend import LandClass, Legend
 from geoseg.errors import BundleError
@@ -144,6 +145,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, ScalarNode):
+                raise yaml.YAMLError(f"line {key.start_mark.line + 1}: a key must be a word")
             if key.value in seen:
                 raise yaml.YAMLError(f"line {key.start_mark.line + 1}: key {key.value!r} is there twice")
             seen.add(key.value)
@@ -160,7 +163,8 @@ class _Dumper(yaml.SafeDumper):
 def dump_spec(spec: BundleSpec) -> str:
     """bundle.yaml of a spec, keys in the order of the schema."""
     content = spec.model_dump(mode="json")
-    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    plain = json.dumps(content, ensure_ascii=False).isprintable()  # PyYAML loses unescaped U+0085 and its kind
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=plain, width=100)
 
 
 def parse_spec(text: str, *, place: str) -> BundleSpec:
