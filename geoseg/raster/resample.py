@@ -8,7 +8,8 @@ from odc.geo.geobox import GeoBox
 from odc.geo.overlap import compute_reproject_roi
 from rasterio.crs import CRS
 from rasterio.enums import Resampling as Method
-from rasterio.warp import reproject
+from rasterio.io import MemoryFile
+from rasterio.vrt import WarpedVRT
 
 from geoseg.core.window import Window
 from geoseg.raster.openfile import OpenFile
@@ -21,6 +22,11 @@ _MAX_SOURCE_PIXELS: Final = 2**24
 """Above this a block is halved, so that a far finer file cannot exhaust memory."""
 _PADDING: Final = 4
 """Source pixels around a block: more than a bilinear kernel reaches."""
+
+
+_TOLERANCE: Final = 1e-6
+"""Source pixels by which a transform may be approximated: an approximation depends on how the grid was cut.
+rasterio takes 0 for its default, an eighth of a pixel."""
 
 
 class Resampled:
@@ -64,39 +70,58 @@ class Resampled:
             return
         stored, seen = self._source.read(source)
         origin = self._source.grid[rows, cols]
-        near = _warp(seen[None].astype(np.uint8), origin, part, Method.nearest)[0] != 0
+        values = _warp(_real(stored, seen), origin, part, Method[self._source.bands[0].resampling], nodata=np.nan)
+        near = np.isfinite(values).all(axis=0)
+        if not (seen.all() and self._is_inside(source)):
+            # 2 = observed, 1 = not: so that 0 is only what GDAL leaves beyond the source
+            near &= _warp(seen[None].astype(np.uint8) + 1, origin, part, Method.nearest)[0] == 2
         where = block.slices_in(window)
-        for k, band in enumerate(self._source.bands):
-            values = _resample_band(stored[k], seen, origin, part, Method[band.resampling])
-            near &= np.isfinite(values)
-            pixels[(k, *where)] = _store(values, self._dtypes[k])
-        pixels[(slice(None), *where)] *= near.astype(pixels.dtype)
+        for k, dtype in enumerate(self._dtypes):
+            pixels[(k, *where)] = _store(np.where(near, values[k], 0), dtype)
         valid[where] = near
 
+    def _is_inside(self, source: Window) -> bool:
+        """The padded source window ends before the file does, so that the file covers the whole block."""
+        height, width = self._source.grid.shape
+        return source.row > 0 and source.row_stop < height and source.col > 0 and source.col_stop < width
 
-def _resample_band(stored: Pixels, seen: Bools, origin: GeoBox, part: GeoBox, method: Method) -> Pixels:
-    """Real values of one band on the grid `part`, NaN where no observed source pixel reaches."""
-    real = np.float32 if stored.dtype.itemsize <= 2 or stored.dtype == np.float32 else np.float64
-    values = np.where(seen, stored, np.nan).astype(real)
-    warped: Pixels = _warp(values[None], origin, part, method, nodata=np.nan)[0]
-    return warped
+
+def _real(stored: Pixels, seen: Bools) -> Pixels:
+    """The stored bands as floats that hold them exactly (64-bit integers nearly), NaN where not observed."""
+    small = stored.dtype.itemsize <= 2 or stored.dtype == np.float32
+    return np.where(seen, stored, np.nan).astype(np.float32 if small else np.float64)
 
 
 def _warp(pixels: Pixels, origin: GeoBox, part: GeoBox, method: Method, *, nodata: float = 0) -> Pixels:
-    out = np.full((len(pixels), *part.shape), nodata, pixels.dtype)
-    reproject(
-        pixels,
-        out,
-        src_transform=origin.transform,
-        src_crs=_crs(origin),
-        dst_transform=part.transform,
-        dst_crs=_crs(part),
-        src_nodata=nodata if np.isnan(nodata) else None,
-        dst_nodata=nodata,
-        resampling=method,
-        tolerance=0,  # an approximated transform would depend on how the grid was cut
-    )
-    return out
+    """(bands, height, width) on the grid `part`; `nodata` where no source pixel reaches.
+
+    Through a warped VRT of a file in memory: rasterio's `reproject` takes no tolerance.
+    """
+    profile = {
+        "driver": "GTiff",
+        "count": len(pixels),
+        "height": pixels.shape[1],
+        "width": pixels.shape[2],
+        "dtype": pixels.dtype,
+        "crs": _crs(origin),
+        "transform": origin.transform,
+    }
+    target = {
+        "crs": _crs(part),
+        "transform": part.transform,
+        "height": part.shape[0],
+        "width": part.shape[1],
+        "resampling": method,
+        "tolerance": _TOLERANCE,
+        "src_nodata": nodata if np.isnan(nodata) else None,
+        "nodata": nodata,
+    }
+    with MemoryFile() as memory:
+        with memory.open(**profile) as file:
+            file.write(pixels)
+        with memory.open() as file, WarpedVRT(file, **target) as warped:
+            found: Pixels = warped.read()
+    return found
 
 
 def _crs(grid: GeoBox) -> CRS:
@@ -104,11 +129,10 @@ def _crs(grid: GeoBox) -> CRS:
 
 
 def _store(values: Pixels, dtype: np.dtype[Any]) -> Pixels:
-    filled = np.nan_to_num(values, nan=0.0)
     if dtype.kind == "f":
-        return np.asarray(filled, dtype)
+        return np.asarray(values, dtype)
     limits = np.iinfo(dtype)
-    return np.asarray(np.clip(np.rint(filled), limits.min, limits.max), dtype)
+    return np.asarray(np.clip(np.rint(values), limits.min, limits.max), dtype)
 
 
 def _halves(block: Window) -> tuple[Window, Window]:

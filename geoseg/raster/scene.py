@@ -21,6 +21,7 @@ from geoseg.raster.validity import Validity, describe_validity
 __all__ = ["BandSource", "Scene", "SceneOptions", "SceneReader", "describe_scene", "open_scene"]
 
 LEVEL_TAG: Final = "GEOSEG_LEVEL"
+_LEFT_OUT: Final = "left out: "
 _SUFFIXES: Final = (".tif", ".tiff", ".jp2", ".j2k")
 _MAX_FILES: Final = 1000
 _MAX_LIST_BYTES: Final = 2**20
@@ -67,7 +68,12 @@ class Scene:
         Raises:
             SceneError: a band is not there, fits several, or is an index into a palette.
         """
-        return _assemble(self, select_bands(self.bands, names, scene=self.name))
+        try:
+            chosen = select_bands(self.bands, names, scene=self.name)
+        except SceneError as error:
+            left_out = "".join(f"; {note}" for note in self.notes if note.startswith(_LEFT_OUT))
+            raise SceneError(f"{error}{left_out}") from error
+        return _assemble(self, chosen)
 
 
 def open_scene(
@@ -97,7 +103,7 @@ def open_scene(
         except SceneError as error:
             if not path.is_dir():
                 raise
-            notes.append(f"left out: {error}")
+            notes.append(f"{_LEFT_OUT}{error}")
             continue
         files.append(file)
         found.extend(its_bands)
@@ -168,6 +174,7 @@ def _assemble(scene: Scene, bands: tuple[BandSource, ...]) -> Scene:
     stamps = [stamp for file in (*files, *([mask] if mask else [])) for stamp in file.stamps]
     text = "\n".join(f"{one.uri}\t{one.size}\t{one.mtime_ns}" for one in stamps)
     said = [note for file in files for note in file.notes]
+    unsaid = {note for file in scene.files if file.uri not in used for note in file.notes}
     return replace(
         scene,
         bands=tuple(replace(band, on_grid=band.uri in on_grid) for band in bands),
@@ -175,7 +182,7 @@ def _assemble(scene: Scene, bands: tuple[BandSource, ...]) -> Scene:
         grid=finest.grid,
         dtype=str(np.result_type(*(band.dtype for band in bands))),
         fingerprint=hashlib.sha256(text.encode()).hexdigest(),
-        notes=tuple(dict.fromkeys((*scene.notes, *said))),
+        notes=tuple(dict.fromkeys(note for note in (*scene.notes, *said) if note not in unsaid)),
         validity=replace(scene.validity, mask_band=mask_band),
     )
 

@@ -43,9 +43,7 @@ class Made:
     crs: str
 
 
-def make_pixels(
-    shape: tuple[int, int], *, bands: int = 3, dtype: str = "uint16", seed: int = 0
-) -> npt.NDArray[Any]:
+def make_pixels(shape: tuple[int, int], *, bands: int = 3, dtype: str = "uint16", seed: int = 0) -> npt.NDArray[Any]:
     """(bands, height, width) of random stored values from 1 to 200: 0 stays free to mark nodata."""
     return np.random.default_rng(seed).integers(1, 200, (bands, *shape)).astype(dtype)
 
@@ -70,7 +68,7 @@ def make_raster(
 
     Args:
         path: file to write.
-        shape: (height, width).
+        shape: (height, width), unless `pixels` are given.
         bands: data bands; alpha comes on top.
         dtype: of the pixels.
         crs: any; a transform is needed where it is not in ORIGINS.
@@ -79,7 +77,7 @@ def make_raster(
         nodata: how a fifth of the pixels is marked as not observed.
         layout: blocks in the file.
         descriptions: of the bands.
-        pixels: instead of random ones.
+        pixels: instead of random ones; give shape and dtype.
         seed: of the pixels and of what is observed.
         creation: further options of rasterio.open.
     """
@@ -87,6 +85,7 @@ def make_raster(
         x, y, side = ORIGINS[crs]
         transform = Affine.translation(x, y) * ORIENTATIONS[orientation] * Affine.scale(side)
     stored = make_pixels(shape, bands=bands, dtype=dtype, seed=seed) if pixels is None else pixels.copy()
+    shape = (stored.shape[1], stored.shape[2])
     valid = np.random.default_rng(seed + 1).random(shape) > 0.2 if nodata != "none" else np.ones(shape, bool)
     profile: dict[str, Any] = {
         "driver": "GTiff", "height": shape[0], "width": shape[1], "count": len(stored) + (nodata == "alpha"),
@@ -102,7 +101,10 @@ def make_raster(
         stored[0][~valid] = np.nan
     if nodata == "alpha":
         profile |= {"photometric": "RGB" if len(stored) == 3 else "MINISBLACK", "alpha": "YES"}
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=nodata == "mask"), rasterio.open(path, "w", **(profile | creation)) as out:
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=nodata == "mask"),
+        rasterio.open(path, "w", **(profile | creation)) as out,
+    ):
         out.write(stored, range(1, len(stored) + 1))
         for k, text in enumerate(descriptions, start=1):
             out.set_band_description(k, text)
