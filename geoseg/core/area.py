@@ -157,11 +157,11 @@ class _Nodes:
         self.affine = grid.affine
         row, col = np.meshgrid(np.linspace(0, height, 9), np.linspace(0, width, 9), indexing="ij")
         self.to_wgs84 = to_wgs84(crs, *self._position(row, col))
+        if grid.affine.determinant == 0:
+            raise SceneError("the scene's transform is singular, its pixels have no area: check it")
         self._place(height, width)
         density = self._density(self.rows.spread(17), self.cols.spread(17))
         least, most = float(density.min()), float(density.max())
-        if not least > 0:
-            raise SceneError("the scene's transform is singular, its pixels have no area: check it")
         # 2^29 units to the smallest pixel: rounding to whole units moves no area by more than 2^-30 of it.
         self.unit_m2 = 2.0 ** max(math.frexp(least)[1] - 30, math.frexp(most)[1] + 1 - MAX_UNITS_LOG2)
 
@@ -237,6 +237,8 @@ class _Nodes:
 
     def _geocentric(self, row: Floats, col: Floats) -> Floats:
         longitude, latitude = self.to_wgs84.transform(*self._position(row, col))
+        # Spherical projections go on beyond the poles without a word.
+        latitude = np.where(np.abs(latitude) <= 90 + 1e-9, latitude, np.nan)
         with np.errstate(invalid="ignore"):
             return np.stack(geocentric(np.radians(longitude), np.radians(latitude)))
 
