@@ -151,7 +151,7 @@ def test_panels_threads_and_configs_change_no_pixel_no_area_and_no_polygon(tmp_p
     for name in ("classes.tif", "confidence.tif"):
         np.testing.assert_array_equal(read(tmp_path / "one" / name), read(tmp_path / "strips" / name))
     assert (tmp_path / "one/areas.json").read_text() == (tmp_path / "strips/areas.json").read_text()
-    polygons = [geopandas.read_file(tmp_path / name / "polygons.gpkg") for name in configs]
+    polygons = [geopandas.read_file(tmp_path / name / "polygons.gpkg", layer="polygons") for name in configs]
     assert polygons[0].equals(polygons[1])
 
 
@@ -176,7 +176,7 @@ def test_raster_areas_and_polygons_describe_the_same_map(tmp_path: Path) -> None
     run(tmp_path / "scene.tif", tmp_path / "bundle", tmp_path / "out")
     labels = read(tmp_path / "out/classes.tif")
     areas = json.loads((tmp_path / "out/areas.json").read_text())
-    polygons = geopandas.read_file(tmp_path / "out/polygons.gpkg")
+    polygons = geopandas.read_file(tmp_path / "out/polygons.gpkg", layer="polygons")
     assert polygons.is_valid.all()
     for one in areas["classes"]:
         assert one["pixels"] == (labels == one["id"]).sum()
@@ -198,7 +198,7 @@ def test_a_scene_of_nothing_but_nodata_is_a_product_of_nodata(tmp_path: Path) ->
     tiny_bundle(tmp_path / "bundle", kind="pointwise", bands=RGB)
     run(tmp_path / "scene.tif", tmp_path / "bundle", tmp_path / "out")
     assert (read(tmp_path / "out/classes.tif") == 255).all()
-    assert len(geopandas.read_file(tmp_path / "out/polygons.gpkg")) == 0
+    assert len(geopandas.read_file(tmp_path / "out/polygons.gpkg", layer="polygons")) == 0
     areas = json.loads((tmp_path / "out/areas.json").read_text())
     assert areas["nodata_m2"] == areas["footprint_m2"]
 
