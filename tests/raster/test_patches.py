@@ -13,6 +13,7 @@ import rasterio
 import rasterio.windows
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from rasterio.enums import ColorInterp
 
 from geoseg.core.window import Window
 from geoseg.errors import ProductError, ResourceError
@@ -71,6 +72,12 @@ def test_a_patch_comes_back_bit_for_bit(tmp_path: Path, transform: Affine, dtype
     assert again.dtype == pixels.dtype
     assert again.tobytes() == pixels.tobytes()
     np.testing.assert_array_equal(seen, valid)
+
+
+def test_no_band_of_four_bytes_is_taken_for_alpha(tmp_path: Path) -> None:
+    write(tmp_path / "patch.tif", "uint8", 4)
+    with rasterio.open(tmp_path / "patch.tif") as file:
+        assert ColorInterp.alpha not in file.colorinterp
 
 
 @pytest.mark.parametrize("transform", [NORTH_UP, ROTATED, SOUTH_UP], ids=["north", "rotated", "south"])
