@@ -85,7 +85,7 @@ def test_rasterio_sees_a_georeferenced_raster_with_a_mask(tmp_path: Path, transf
     path = tmp_path / name_patch(WINDOW)
     pixels = write(path, "uint16", 4, grid=make_grid(transform))
     with rasterio.open(path) as file:
-        expected = rasterio.windows.transform(rasterio.windows.Window(96, 64, 80, 48), transform)  # type: ignore[no-untyped-call]
+        expected = rasterio.windows.transform(rasterio.windows.Window(96, 64, 80, 48), transform)
         assert file.transform.almost_equals(expected)
         assert file.crs.to_epsg() == 32633
         assert file.descriptions == ("b0", "b1", "b2", "b3")

@@ -23,7 +23,7 @@ from geoseg.workflows.progress import Silent
 from geoseg.workflows.segment import segment
 from geoseg.workflows.stages import predict_patches, stitch_scores, tile_scene
 from tests.model.bundles import tiny_bundle
-from tests.workflows.test_segment import NORTH_UP, ROTATED, read, write_scene
+from tests.workflows.test_segment import NORTH_UP, RGB, ROTATED, read, write_scene
 
 ONE = Config(threads=1)
 STRIPS = Config(threads=1, panel_width=512)
@@ -105,6 +105,7 @@ def test_a_declared_conversion_happens_after_the_disk(tmp_path: Path) -> None:
         crs="EPSG:32633", transform=NORTH_UP,
     ) as out:  # fmt: skip
         out.write(rng.integers(1, 4000, (3, 90, 140)).astype(np.uint16))
+        out.descriptions = RGB
         out.update_tags(GEOSEG_LEVEL="toa")
     conversion = {"from_level": "toa", "from_dtype": "uint16", "scale": 255 / 4000, "clip_min": 0, "clip_max": 255}
     tiny_bundle(tmp_path / "bundle", kind="unet", classes=3, conversions=[conversion])
