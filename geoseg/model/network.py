@@ -36,11 +36,19 @@ def prepare_network(bundle: ModelBundle, *, precision: Precision, device: str) -
         ResourceError: the device has no room for the weights.
     """
     spec = bundle.spec
-    side = -(-max(spec.min_size, 2 * spec.divisor) // spec.divisor) * spec.divisor
+    side = spec.min_size if spec.min_size >= 64 else -(-64 // spec.divisor) * spec.divisor
     example = torch.randn(1, spec.in_channels, side, side, generator=torch.Generator().manual_seed(0))
-    network, _ = fold_batch_norm(load_network(bundle), example)
-    with torch.inference_mode():
-        shape = tuple(network(example).shape)
+    plain = load_network(bundle)
+    try:
+        network, _ = fold_batch_norm(plain, example)
+        with torch.inference_mode():
+            shape = tuple(network(example).shape)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise BundleError(
+            f"bundle {spec.name!r}: {spec.architecture} cannot take a tile of {side} pixels ({reason}): "
+            f"min_size {spec.min_size} or divisor {spec.divisor} is wrong"
+        ) from error
     if shape != (1, len(spec.legend), side, side):
         raise BundleError(
             f"bundle {spec.name!r}: {spec.architecture} gives {shape[1:]} for a tile of {side} pixels and "

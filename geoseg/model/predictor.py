@@ -80,10 +80,9 @@ class Predictor:
         scores: list[Scores] = []
         while len(scores) < len(patches):
             chosen = patches[len(scores) : len(scores) + self._batch]
-            try:
-                values = self._run(chosen)
-            except torch.OutOfMemoryError as error:
-                self._back_off(error)
+            values = self._try(chosen)
+            if values is None:
+                self._halve_batch()
                 continue
             scores += [
                 Scores(window=patch.window, values=one, valid=patch.valid)
@@ -95,6 +94,19 @@ class Predictor:
         expected = (self._spec.in_channels, *self._tile_shape)
         if patch.pixels.shape != expected or patch.valid.shape != self._tile_shape:
             raise ValueError(f"patch {patch.pixels.shape} (valid {patch.valid.shape}) is not {expected}")
+
+    def _try(self, patches: Sequence[Patch]) -> list[npt.NDArray[np.float32]] | None:
+        """`_run`, or None where memory ran out and a smaller batch may do."""
+        try:
+            return self._run(patches)
+        except torch.OutOfMemoryError as error:
+            if self._batch == 1:
+                height, width = self._tile_shape
+                raise ResourceError(
+                    f"{self._device} has no room for one tile of {height} x {width} pixels: "
+                    "--set tiling.tile to a smaller one"
+                ) from error
+            return None  # leaving here lets go of the failed pass, which the traceback holds on to
 
     def _run(self, patches: Sequence[Patch]) -> list[npt.NDArray[np.float32]]:
         raw = [patch.pixels for patch in patches]
@@ -132,12 +144,7 @@ class Predictor:
         )
         return first, second
 
-    def _back_off(self, error: Exception) -> None:
-        if self._batch == 1:
-            raise ResourceError(
-                f"{self._device} has no room for one tile of {self._tile_shape[0]} x {self._tile_shape[1]} pixels: "
-                "--set tiling.tile to a smaller one"
-            ) from error
+    def _halve_batch(self) -> None:
         before, self._batch = self._batch, self._batch // 2
         self.notes.append(f"{self._device} ran out of memory: batch halved from {before} to {self._batch}")
         if self._device.type == "cuda":

@@ -220,6 +220,12 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         load_network(ModelBundle(path=bundle.path, spec=unet, sha256=bundle.sha256))
 
 
+def test_a_bundle_that_misstates_its_sizes_is_refused(tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "b", "unet", divisor=8, min_size=72, margin_tolerance=96, margin_exact=96)
+    with pytest.raises(BundleError, match=r"unet cannot take a tile of 72 pixels .*min_size 72 or divisor 8 is wrong"):
+        predictor(bundle, side=80)
+
+
 def test_patches_and_tiles_of_the_wrong_shape_are_bugs(tmp_path: Path) -> None:
     network = predictor(tiny_bundle(tmp_path / "b"))
     with pytest.raises(ValueError, match=r"is not \(3, 32, 32\)"):
