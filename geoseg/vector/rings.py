@@ -56,7 +56,7 @@ def trace_rings(padded: Ids) -> Rings:
     is_hole = (key[leader] & 3) != _EAST
     # A shell starts with a heading east over its first pixel, a hole with a heading south left of the pixel inside.
     component = padded[row + 1, col + 1 - is_hole]
-    order = np.lexsort((leader, is_hole, component))
+    order = np.lexsort((leader, component))  # the shell of a component has its first vertex
     shells = int(np.count_nonzero(~is_hole))
     if shells != int(component.max()):
         raise GeosegError(f"internal error: {shells} shells around {component.max()} components; please report it")

@@ -25,6 +25,7 @@ from geoseg.vector.rings import Rings, trace_rings
 Labels = npt.NDArray[np.uint8]
 Int64s = npt.NDArray[np.int64]
 
+_BAND_PIXELS: Final = 1 << 20
 _BATCH_POLYGONS: Final = 1 << 15
 _BATCH_VERTICES: Final = 1 << 20
 
@@ -48,16 +49,18 @@ class PolygonBatch:
     @property
     def area_m2(self) -> npt.NDArray[np.float64]:
         """Ground area from pixels."""
-        return np.array([float(units) for units in self.area_units], np.float64) * self.unit_m2
+        return np.array(self.area_units, np.float64) * self.unit_m2
 
     def tally(self) -> AreaTally:
         """Pixels and area per class."""
         pixels: dict[int, int] = {}
         units: dict[int, int] = {}
-        for label, count, area in zip(self.class_id.tolist(), self.pixels.tolist(), self.area_units, strict=True):
-            pixels[label] = pixels.get(label, 0) + count
-            units[label] = units.get(label, 0) + area
-        return AreaTally(pixels=dict(sorted(pixels.items())), units=dict(sorted(units.items())), unit_m2=self.unit_m2)
+        every = np.array(self.area_units, object)
+        for label in np.unique(self.class_id).tolist():
+            of_class = self.class_id == label
+            pixels[label] = int(self.pixels[of_class].sum())
+            units[label] = int(every[of_class].sum())
+        return AreaTally(pixels=pixels, units=units, unit_m2=self.unit_m2)
 
 
 def trace_polygons(
@@ -104,17 +107,18 @@ def _label(rows: Iterable[tuple[int, Labels]], grid: GeoBox, legend: Legend, pix
     """Component ids of the map, and what is counted over their pixels."""
     height, width = grid.shape
     padded = np.zeros((height + 2, width + 2), np.int32)
+    inner = padded[1:-1, 1:-1]
     labeler = ComponentLabeler()
     seen = np.zeros(256, np.bool_)
-    blocks: list[slice] = []
     row = 0
     for first_row, block in rows:
         stop = row + block.shape[0]
         if first_row != row or block.shape[1] != width or stop > height:
             raise ProductError(f"rows {first_row} x {block.shape} do not follow row {row} of a map of {grid.shape}")
-        padded[row + 1 : stop + 1, 1:-1] = labeler.feed(block)
-        seen[np.unique(block)] = True
-        blocks.append(slice(row, stop))
+        for part in _bands(row, stop, width):
+            labels = block[part.start - row : part.stop - row]
+            inner[part] = labeler.feed(labels)
+            seen |= np.bincount(labels.ravel(), minlength=256) > 0
         row = stop
     if row != height:
         raise ProductError(f"the map ends at row {row} of {height}")
@@ -122,19 +126,38 @@ def _label(rows: Iterable[tuple[int, Labels]], grid: GeoBox, legend: Legend, pix
     if unknown:
         raise ProductError(f"labels {unknown} of the map are not in the legend {legend.ids}: name them in the legend")
     component_of_run, class_id = labeler.finish()
+    return _measure(inner, component_of_run, class_id, padded=padded, pixel_area=pixel_area)
+
+
+def _measure(
+    inner: npt.NDArray[np.int32],
+    component_of_run: npt.NDArray[np.int32],
+    class_id: Labels,
+    *,
+    padded: npt.NDArray[np.int32],
+    pixel_area: PixelArea,
+) -> _Components:
+    """Run ids in `inner`, the inside of `padded`, become component ids; their pixels and areas are counted."""
+    height, width = inner.shape
     pixels, high, low = (np.zeros(len(class_id), np.int64) for _ in range(3))
-    for part in blocks:
-        view = padded[part.start + 1 : part.stop + 1, 1:-1]
-        ids = component_of_run[view]
-        view[...] = ids
+    for part in _bands(0, height, width):
+        ids = component_of_run[inner[part]]
+        inner[part] = ids
         units = pixel_area.units_of(Window(row=part.start, col=0, height=len(ids), width=width))
         upper, lower = split_limbs(units)
         index = ids.ravel()
-        pixels += np.bincount(index, minlength=len(pixels))
+        np.add.at(pixels, index, 1)
         np.add.at(low, index, np.broadcast_to(lower, ids.shape).ravel())
         if upper.any():
             np.add.at(high, index, np.broadcast_to(upper, ids.shape).ravel())
     return _Components(padded=padded, class_id=class_id, pixels=pixels, high=high, low=low, unit_m2=pixel_area.unit_m2)
+
+
+def _bands(start: int, stop: int, width: int) -> Iterator[slice]:
+    """Rows start … stop - 1, few enough at a time for what is made of them to stay small."""
+    band = max(1, _BAND_PIXELS // width)
+    for row in range(start, stop, band):
+        yield slice(row, min(row + band, stop))
 
 
 def _batch_stop(rings: Rings, first: int) -> int:
@@ -168,7 +191,7 @@ def _make_batch(
         class_id=components.class_id[ids],
         component_id=ids.astype(np.int64),
         pixels=pixels,
-        area_units=tuple(join_limbs(int(components.high[k]), int(components.low[k])) for k in ids),
+        area_units=tuple(map(join_limbs, components.high[ids].tolist(), components.low[ids].tolist())),
         unit_m2=components.unit_m2,
         perimeter_m=np.add.reduceat(metres, vertex_of),
     )

@@ -14,6 +14,7 @@ from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldE
 from pyproj import CRS
 
 from geoseg.core.legend import Legend
+from geoseg.core.patch import MAX_CLASSES
 from geoseg.core.tally import AreaTally
 from geoseg.errors import ResourceError, SettingsError
 from geoseg.vector.style import embed_style
@@ -107,7 +108,8 @@ class _Counter:
 
     def __init__(self, batches: Iterable[PolygonBatch], legend: Legend) -> None:
         self.batches = batches
-        self.names = {one.id: one.name for one in legend}
+        by_id = {one.id: one.name for one in legend}
+        self.names = pa.array([by_id.get(number) for number in range(MAX_CLASSES)], pa.string())
         self.count = 0
         self.tally = AreaTally.zero()
         self.bounds: tuple[float, float, float, float] | None = None
@@ -132,7 +134,7 @@ class _Counter:
             yield pa.record_batch(
                 [
                     pa.array(batch.class_id, pa.int16()),
-                    pa.array([self.names[one] for one in batch.class_id.tolist()], pa.string()),
+                    self.names.take(pa.array(batch.class_id)),
                     pa.array(batch.area_m2),
                     pa.array(batch.perimeter_m),
                     pa.array(batch.component_id),
