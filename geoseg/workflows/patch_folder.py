@@ -1,10 +1,12 @@
 """Where patches and scores are left: a folder that is complete or not there; what is in it is `patch_contract`."""
 
+import fcntl
+import glob
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from geoseg.errors import ProductError, ResourceError
@@ -27,10 +29,13 @@ def finished_folder(out: Path, *, overwrite: bool, reading: Path | None = None) 
     _check_place(out, overwrite=overwrite, reading=reading)
     folder = out.with_name(f".{out.name}.{secrets.token_hex(6)}.partial")
     try:
-        folder.mkdir(parents=True)
-        yield folder
-        _flush(folder)
-        _move(folder, out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(out)
+        folder.mkdir()
+        with _locked(folder):
+            yield folder
+            _flush(folder)
+            _move(folder, out)
     except OSError as error:
         raise ResourceError(
             f"{out.name} cannot be written ({error.strerror}): free some space, or write elsewhere"
@@ -59,6 +64,29 @@ def _move(folder: Path, out: Path) -> None:
     folder.rename(out)
     _flush(out.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _sweep(out: Path) -> None:
+    """Removes what killed runs left beside `out`; a folder that a living run holds stays."""
+    name = glob.escape(out.name)
+    for stale in (*out.parent.glob(f".{name}.*.partial"), *out.parent.glob(f".{name}.*.old")):
+        with suppress(OSError), _locked(stale):
+            shutil.rmtree(stale, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Holds the lock of a folder; the kernel lets it go when the process dies.
+
+    Raises:
+        OSError: another process holds it.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _flush(folder: Path) -> None:

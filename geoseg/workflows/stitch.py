@@ -16,6 +16,7 @@ from geoseg.core.label import align, label
 from geoseg.core.patch import Scores
 from geoseg.core.tally import AreaTally, tally_labels
 from geoseg.core.window import Window
+from geoseg.errors import ProductError
 from geoseg.outcome import RunRecord
 from geoseg.raster.classmap import BLOCK, ClassMapWriter, read_classmap, read_rows
 from geoseg.raster.safety import raster_env
@@ -39,6 +40,8 @@ def stitch_scores(
     """
     tell = progress or Silent()
     started, clock = datetime.now(UTC), Clock()
+    if out.resolve() == scores.resolve():
+        raise ProductError(f"{out} is the folder that is read: give another one for the result")
     check_output(out, overwrite=overwrite)
     given = check_patches(scores, kind="scores")
     for note in given.contract.notes:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import rasterio
+import torch
 
 from geoseg.config import Config
 from geoseg.core.patch import Patch
@@ -18,10 +19,12 @@ from geoseg.errors import ProductError, ResourceError, SceneError
 from geoseg.model.predictor import Predictor
 from geoseg.pipeline import Pipeline
 from geoseg.raster.patches import INDEX, read_index, write_index
+from geoseg.workflows.patch_contract import check_patches
 from geoseg.workflows.plan import Request, ScenePlan, plan_scene
 from geoseg.workflows.progress import Silent
 from geoseg.workflows.segment import segment
 from geoseg.workflows.stages import predict_patches, stitch_scores, tile_scene
+from tests.faults import KILLED, count_faults, run_with_fault
 from tests.model.bundles import tiny_bundle
 from tests.workflows.test_segment import NORTH_UP, RGB, ROTATED, read, write_scene
 
@@ -300,6 +303,8 @@ def test_scores_cannot_replace_the_patches_they_are_made_of(inputs: Path, tmp_pa
     with pytest.raises(ProductError, match="is the folder that is read"):
         predict_patches(folder, tmp_path / "." / "patches", config=ONE, overwrite=True)
     assert files(folder) == files(inputs / "patches")
+    with pytest.raises(ProductError, match="is the folder that is read"):
+        stitch_scores(inputs / "scores", inputs / "scores", config=ONE, overwrite=True)
 
 
 def test_a_scene_that_breaks_midway_leaves_the_old_patches(inputs: Path, tmp_path: Path) -> None:
@@ -314,3 +319,31 @@ def test_a_scene_that_breaks_midway_leaves_the_old_patches(inputs: Path, tmp_pat
         tile_scene(plan, tmp_path / "out", overwrite=True)
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
     assert files(tmp_path) == {"scene.tif", "out"}
+
+
+@pytest.mark.parametrize("overwrite", [False, True], ids=["fresh", "overwrite"])
+def test_whenever_it_is_killed_a_folder_is_complete_or_not_there(inputs: Path, tmp_path: Path, overwrite: bool) -> None:
+    """At every rename, unlink and flush; a rerun succeeds and leaves no rubbish."""
+    torch.set_num_threads(1)
+    plan, out = plan_of(inputs / "scene.tif", inputs / "bundle", tile=160), tmp_path / "out"
+
+    def work() -> None:
+        tile_scene(plan, out, overwrite=overwrite)
+
+    def prepare() -> None:
+        shutil.rmtree(tmp_path)
+        tmp_path.mkdir()
+        if overwrite:
+            tile_scene(plan, out)
+
+    prepare()
+    steps = count_faults(work)
+    assert steps > 5
+    for step in range(steps):
+        prepare()
+        assert run_with_fault(work, kill_at=step) == KILLED
+        if out.exists():
+            assert len(check_patches(out, kind="pixels").index.entries) == plan.tiles.count()
+        tile_scene(plan, out, overwrite=True)
+        assert files(tmp_path) == {"out"}
+        assert len(check_patches(out, kind="pixels").index.entries) == plan.tiles.count()
