@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from geoseg.errors import BundleError, ResourceError
+from geoseg.errors import BundleError, ResourceError, SettingsError
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.fold import fold_batch_norm
 from geoseg.model.registry import create_model, load_state, read_state
@@ -17,11 +17,16 @@ def load_network(bundle: ModelBundle) -> nn.Module:
     """The network of a bundle with its weights: float32, eval mode, on the CPU.
 
     Raises:
-        BundleError: the weights do not fit the architecture, or the network does not give one channel per class.
+        BundleError: the architecture cannot be built, or the weights do not fit it.
     """
     spec = bundle.spec
     options = {**spec.options, "encoder_weights": None} if ":" in spec.architecture else spec.options
-    network = create_model(spec.architecture, in_channels=spec.in_channels, classes=len(spec.legend), options=options)
+    try:
+        network = create_model(
+            spec.architecture, in_channels=spec.in_channels, classes=len(spec.legend), options=options
+        )
+    except SettingsError as error:
+        raise BundleError(f"bundle {spec.name!r} in {bundle.path}: {error}") from error
     load_state(network, read_state(bundle.weights), place=str(bundle.weights))
     return network.eval().requires_grad_(False)
 

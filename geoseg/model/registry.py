@@ -52,6 +52,8 @@ _UNFREE: Final[Mapping[str, str]] = {
     "mit_": "smp's MiT encoder is under NVIDIA's non-commercial licence",
     "mobileone_": "smp's MobileOne encoder is under Apple's own licence",
 }
+_LOADING: Final = frozenset({"checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay"})
+"""Arguments of timm that name files to load; a bundle's options may come from anybody."""
 
 
 def create_model(
@@ -85,8 +87,8 @@ def create_model(
     else:
         try:
             network = _own(architecture)(**arguments)
-        except TypeError as error:
-            raise SettingsError(f"architecture {architecture!r}: {error}") from error
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise SettingsError(f"architecture {architecture!r}: {str(error).splitlines()[0]}") from error
     if weights is not None:
         load_state(network, read_state(weights), place=str(weights))
     return network
@@ -164,6 +166,8 @@ def _create_smp(family: str, encoder: str, arguments: dict[str, Any]) -> nn.Modu
     _check_encoder(encoder)
     build = smp.MODEL_ARCHITECTURES_MAPPING[_smp_family(family)]
     name = f"{family}:{encoder}"
+    for key in _LOADING.intersection(arguments):
+        raise SettingsError(f"{name}: option {key!r} is refused: it would load a file; weights come with the bundle")
     if not encoder.startswith("tu-"):  # timm takes more arguments, and refuses unknown ones itself; smp does not
         _check_options(name, arguments, list(inspect.signature(build).parameters))
     arguments = {"encoder_weights": None, **arguments}

@@ -220,6 +220,13 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         load_network(ModelBundle(path=bundle.path, spec=unet, sha256=bundle.sha256))
 
 
+def test_an_architecture_that_cannot_be_built_names_the_bundle(tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "b")
+    other = bundle.spec.model_copy(update={"architecture": "unet:resnet81"})
+    with pytest.raises(BundleError, match=r"bundle 'tiny-pointwise' in .*encoder 'resnet81' is not known"):
+        load_network(ModelBundle(path=bundle.path, spec=other, sha256=bundle.sha256))
+
+
 def test_a_bundle_that_misstates_its_sizes_is_refused(tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "b", "unet", divisor=8, min_size=72, margin_tolerance=96, margin_exact=96)
     with pytest.raises(BundleError, match=r"unet cannot take a tile of 72 pixels .*min_size 72 or divisor 8 is wrong"):

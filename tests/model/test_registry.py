@@ -70,6 +70,19 @@ def test_an_unknown_option_is_named(architecture: str) -> None:
         create_model(architecture, in_channels=3, classes=2, options={"initial_features": 3})
 
 
+@pytest.mark.parametrize("option", ["checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay"])
+def test_options_that_load_files_are_refused(option: str) -> None:
+    with pytest.raises(SettingsError, match=f"option '{option}' is refused"):
+        create_model("unet:tu-resnet18", in_channels=3, classes=2, options={option: "/tmp/x.pt"})
+
+
+def test_impossible_options_are_one_line() -> None:
+    with pytest.raises(SettingsError, match="'unet': UNet init_features is 0"):
+        create_model("unet", in_channels=3, classes=2, options={"init_features": 0})
+    with pytest.raises(SettingsError, match="unet:resnet18 cannot be built with"):
+        create_model("unet:resnet18", in_channels=3, classes=2, options={"encoder_depth": 9})
+
+
 def test_unknown_encoder_weights_are_refused() -> None:
     with pytest.raises(SettingsError, match="zoo-net"):
         create_model("unet:resnet18", in_channels=3, classes=2, options={"encoder_weights": "zoo-net"})
