@@ -1,46 +1,96 @@
-"""How a scene ended: the record of a finished run, which is what run.json holds. No heavy import."""
+"""What became of a scene: the record of a finished run (run.json), or why there is none; no heavy import."""
 
-from datetime import datetime
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=200)]
+"""A name inside the run's folder; never a path, so that a record cannot point out of its folder."""
 
 
 class ProductFile(BaseModel):
-    """One file of a product, as it was published."""
+    """A finished file of a run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="of the file's bytes")
+    sha256: Sha256 = Field(description="checksum of the file's bytes")
     bytes: int = Field(ge=0, description="size of the file")
 
 
 class RunRecord(BaseModel):
-    """What made a product and what it holds; written last, so a folder with it is complete."""
+    """run.json: what was made, from what, by what. It is written last; a folder without it is no product."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_name: Literal["geoseg/run/1"] = Field(default="geoseg/run/1", alias="schema", description="of this file")
+    format: Literal["geoseg run 1"] = Field(default="geoseg run 1", description="kind and version of this file")
     geoseg: str = Field(description="version of geoseg")
     scene: str = Field(description="name of the scene")
-    fingerprint: str = Field(description="sha256 over path, size and modification time of the scene's files")
-    job: str = Field(description="sha256 of pipeline, bundle, input and output version: names the product")
-    pipeline: dict[str, Any] = Field(description="the pipeline, with every `auto` resolved")
-    pipeline_digest: str = Field(description="sha256 of what in the pipeline may change a pixel")
+    fingerprint: str = Field(description="size and modification time of the scene's files")
+    scene_sha256: Sha256 | None = Field(default=None, description="checksum of the scene, where it was computed")
+    job: str = Field(description="names the work: pipeline, bundle, input and output version")
+    pipeline: dict[str, JsonValue] = Field(description="the pipeline with everything resolved")
+    pipeline_digest: str = Field(description="checksum of everything in the pipeline that may change a pixel")
     bundle: str = Field(description="name of the model bundle")
-    bundle_sha256: str = Field(description="sha256 of the bundle")
-    engine: str = Field(description="torch-cpu or torch-cuda")
-    precision: str = Field(description="fp32 or bf16")
-    device: str = Field(description="cpu or cuda:<number>")
-    versions: dict[str, str] = Field(description="of geoseg, Python, GDAL and the libraries that touch pixels")
-    timings: dict[str, float] = Field(description="seconds by stage")
-    peak_memory_bytes: int = Field(ge=0, description="largest resident size of the process")
-    notes: tuple[str, ...] = Field(default=(), description="what the user was told, one line each")
-    started: datetime = Field(description="UTC")
-    finished: datetime = Field(description="UTC")
-    areas: dict[str, Any] = Field(description="the content of areas.json")
-    products: dict[str, ProductFile] = Field(default_factory=dict, description="file name -> size and sha256")
+    bundle_sha256: str = Field(description="checksum of the model bundle")
+    engine: str = Field(description="what computed the scores")
+    precision: str = Field(description="number format of the network")
+    device: str = Field(description="device that computed the scores")
+    versions: dict[str, str] = Field(description="versions of the libraries that touch pixels")
+    timings: dict[str, float] = Field(default_factory=dict, description="seconds by stage")
+    peak_memory_bytes: int | None = Field(default=None, ge=0, description="largest resident size of the process")
+    notes: tuple[str, ...] = Field(default=(), description="what the user was told")
+    started: AwareDatetime = Field(description="when the run began")
+    finished: AwareDatetime = Field(description="when its products were complete")
+    areas: dict[str, JsonValue] = Field(default_factory=dict, description="the area report")
+    products: dict[FileName, ProductFile] = Field(default_factory=dict, description="the finished files by name")
 
-    def to_json(self) -> dict[str, Any]:
-        """The document of run.json."""
-        return self.model_dump(mode="json", by_alias=True)
+    def with_products(self, products: dict[str, ProductFile]) -> "RunRecord":
+        """This record with its list of finished files."""
+        return self.model_validate({**self.model_dump(), "products": products})
+
+    def to_text(self) -> str:
+        """The text of run.json."""
+        return self.model_dump_json(indent=1) + "\n"
+
+    @classmethod
+    def from_text(cls, text: str | bytes) -> "RunRecord":
+        """The record in a run.json.
+
+        Raises:
+            ValueError: the text is not JSON, or not such a record.
+        """
+        return cls.model_validate_json(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """The scene's products are complete."""
+
+    out: str
+    """The run's folder."""
+    record: RunRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """Nothing was to be done."""
+
+    out: str
+    """The folder that holds the finished products."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """No product was left."""
+
+    scene: str
+    error: str
+    """Value, place and remedy, one line."""
+    exit_code: int
+    """What `geoseg run` would have exited with for this scene alone."""
+
+
+Outcome = Done | Skipped | Failed

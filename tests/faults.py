@@ -12,8 +12,11 @@ STEPS: Final = ("replace", "rename", "unlink", "remove", "rmdir", "fsync")
 """Functions of `os` that change what a crash leaves behind; each call is a place to be killed, before it acts."""
 
 
-def run_with_fault(work: Callable[[], object], *, kill_at: int | None, report: int | None = None) -> int:
+def run_with_fault(work: Callable[[], object], kill_at: int | None, *, report: int | None = None) -> int:
     """Run `work` in a forked child that dies, without any clean-up, before its disk step number `kill_at` (from 0).
+
+    A child has none of its parent's threads: work that waits for a pool which the parent has started never ends, so
+    it must use one thread (GDAL, torch).
 
     Returns:
         The child's exit status: KILLED, 0 when the work ended first, 1 when it raised.

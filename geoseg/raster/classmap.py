@@ -223,7 +223,8 @@ def _to_labels(values: npt.NDArray[Any], classmap: ClassMap, row: int) -> npt.ND
             f"{plain(Path(classmap.path).name)} holds value {values[tuple(at)]} at row {row + at[0]}, column {at[1]}: "
             f"classes are 0 to {MAX_CLASSES - 1}; name it with --nodata, or bring the classes into that range"
         )
-    labels: npt.NDArray[np.uint8] = np.where(empty, NODATA, values).astype(np.uint8)
+    labels = values.astype(np.uint8)
+    labels[empty] = NODATA
     return labels
 
 

@@ -1,12 +1,15 @@
-"""A product exists if and only if it is complete: staging, publication and reading of run folders."""
+"""A run's folder: locked, staged, published whole or not at all, read back; what is in the files is made elsewhere."""
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,184 +17,278 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from pydantic import ValidationError
-
-from geoseg.errors import InterruptedRun, ProductError
+from geoseg.errors import InterruptedRun, ProductError, ResourceError
 from geoseg.outcome import ProductFile, RunRecord
 
 RECORD: Final = "run.json"
-"""Written last: a folder without it is no product."""
+"""Written last, removed first: a folder without it is no product."""
 MARKER: Final = ".geoseg-run"
-"""Locked while a run is at work; left behind only by a run that was killed."""
+"""Says that the folder is geoseg's and who works in it; locked while a run does. It stays beside a product."""
 OWNED: Final = (
     "classes.tif",
     "confidence.tif",
+    "probabilities.tif",
+    "areas.csv",
+    "areas.json",
     "polygons.gpkg",
     "polygons.parquet",
     "polygons.fgb",
     "polygons.geojson",
-    "areas.csv",
-    "areas.json",
+    "classes.qml",
+    "item.json",
+    "report.html",
 )
-"""Names a run may leave, and so may replace."""
-_STAGING: Final = ".tmp-"
+"""Names that geoseg gives to files of a run, in the order they are listed; others in the folder are never touched."""
+_STAGING: Final = re.compile(r"\.tmp-\d+-[0-9a-f]{8}")
+_NO_LOCKS: Final = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+"""What a file system that cannot lock says."""
 
 
 class Staging:
-    """A folder on the file system of `out` where files are made before they are published."""
+    """Where the files of a run are made: a folder inside the run's folder, so that moving them is one rename."""
 
     def __init__(self, out: Path) -> None:
         self.out = out
-        self.folder = out / f"{_STAGING}{os.getpid()}-{secrets.token_hex(4)}"
+        self.folder = out / f".tmp-{os.getpid()}-{secrets.token_hex(4)}"
+        self.folder.mkdir()
 
     def publish(self, record: RunRecord) -> RunRecord:
-        """Moves every staged file into place, run.json last; gives the record with its files.
+        """Move every staged file into the run's folder, run.json last; gives the record with the files in it.
 
-        At no moment does the folder hold a run.json that does not describe what is beside it.
+        Files of an earlier product that this one does not replace are removed. Signals wait until it is over.
+
+        Raises:
+            ResourceError: a file could not be written or moved; the folder then holds the old product or none.
         """
-        names = sorted(path.name for path in self.folder.iterdir())
-        complete = record.model_copy(update={"products": {name: _describe(self.folder / name) for name in names}})
-        for name in names:
-            _sync(self.folder / name)
-        with suppress(FileNotFoundError):
-            os.unlink(self.out / RECORD)
+        with _translated(self.out), _uninterrupted():
+            staged = _in_order(one.name for one in self.folder.iterdir())
+            record = record.with_products({name: _seal(self.folder / name) for name in staged})
+            # Written before anything old is lost: a full disk is noticed here.
+            (self.folder / RECORD).write_text(record.to_text(), encoding="utf-8")
+            _sync(self.folder / RECORD)
+            stale = set(OWNED) | set(_listed(self.out))
+            (self.out / RECORD).unlink(missing_ok=True)
             _sync(self.out)
-        for name in set(OWNED) - set(names):
-            with suppress(FileNotFoundError):
-                os.unlink(self.out / name)
-        for name in names:
-            os.replace(self.folder / name, self.out / name)
-        _sync(self.out)
-        document = json.dumps(complete.to_json(), indent=2, ensure_ascii=False)
-        (self.folder / RECORD).write_text(document + "\n", encoding="utf-8")
-        _sync(self.folder / RECORD)
-        os.replace(self.folder / RECORD, self.out / RECORD)
-        _sync(self.out)
-        return complete
+            for name in _in_order(stale - set(staged)):
+                (self.out / name).unlink(missing_ok=True)
+            for name in staged:
+                os.replace(self.folder / name, self.out / name)
+            _sync(self.out)
+            os.replace(self.folder / RECORD, self.out / RECORD)
+            _sync(self.out)
+        return record
 
 
 @contextmanager
 def stage(out: Path, *, overwrite: bool) -> Iterator[Staging]:
-    """A staging folder inside `out`, locked against other runs; nothing of it is left when the block ends.
+    """A staging folder in `out`, which is locked and made if need be; what is not published is removed.
 
     Raises:
-        ProductError: `out` holds something that would be lost, or another run is at work in it.
+        ProductError: `out` holds something that would be lost, or another run works in it.
+        ResourceError: the folder cannot be written.
     """
     check_output(out, overwrite=overwrite)
-    made = [folder for folder in (out, *out.parents) if not folder.exists()]
-    out.mkdir(parents=True, exist_ok=True)
-    staging = Staging(out)
+    with _translated(out):
+        lock = _lock(out)
     try:
-        with _locked(out):
-            for stale in out.glob(f"{_STAGING}*"):
-                shutil.rmtree(stale, ignore_errors=True)
-            staging.folder.mkdir()
-            try:
-                yield staging
-            finally:
-                shutil.rmtree(staging.folder, ignore_errors=True)
-                if (out / RECORD).exists() or not any((out / name).exists() for name in OWNED):
-                    with suppress(FileNotFoundError):
-                        os.unlink(out / MARKER)
+        check_output(out, overwrite=overwrite)
+        with _translated(out):
+            if lock.held:
+                _sweep(out)
+            staging = Staging(out)
+        try:
+            yield staging
+        finally:
+            shutil.rmtree(staging.folder, ignore_errors=True)
     finally:
-        for folder in made:
-            with suppress(OSError):
-                folder.rmdir()  # only what this run made and left empty
+        _leave(out, lock)
 
 
 def check_output(out: Path, *, overwrite: bool) -> None:
-    """Refuses a place where a run would lose something.
+    """Whether a run may write into `out`; nothing is changed. What a killed run left may be written over.
 
     Raises:
-        ProductError: `out` is a file, holds a product and `overwrite` is False, or holds files that are named
-            like a product's and that no run left.
+        ProductError: `out` is a file, a product (without overwrite), or holds files that are not geoseg's.
     """
+    if out.is_symlink() and not out.exists():
+        raise ProductError(f"{out} is a link to nothing: remove it or choose another folder")
     if out.exists() and not out.is_dir():
-        raise ProductError(f"{out} is a file: name a folder for the results")
-    if overwrite or not out.is_dir():
+        raise ProductError(f"{out} is a file; a run needs a folder: choose another name")
+    if not out.exists():
         return
-    if (out / RECORD).exists():
-        raise ProductError(f"{out} already holds a product ({RECORD}): specify --overwrite or another folder")
-    foreign = [name for name in OWNED if (out / name).exists()]
-    if foreign and not (out / MARKER).exists():
+    is_ours = (out / MARKER).is_file() or _is_record(out / RECORD)
+    foreign = [name for name in (*OWNED, RECORD) if os.path.lexists(out / name)]
+    if foreign and not is_ours:
         raise ProductError(
-            f"{out} holds {foreign[0]}, which no unfinished run left: name another folder, or specify --overwrite"
+            f"{out} holds {foreign[0]}, which no run of geoseg left there: move it away or choose another folder"
         )
+    if (out / RECORD).exists() and not overwrite:
+        raise ProductError(f"{out} already holds a product (run.json): give --overwrite or choose another folder")
 
 
-def read_product(out: Path, *, verify: bool = False) -> RunRecord:
-    """The record of a complete product.
-
-    Args:
-        out: a run folder.
-        verify: also hash every file.
+def read_product(out: Path, *, checksums: bool = False) -> RunRecord:
+    """The record of a complete product; every file it lists is there with its size, and with its sha256 if asked.
 
     Raises:
-        ProductError: there is no run.json, it is damaged, or a file differs from what it says.
+        ProductError: no product, or one that is incomplete or damaged.
     """
-    path = out / RECORD
+    again = "make it again with geoseg run --overwrite"
     try:
-        record = RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ProductError(f"{out} holds no finished product (no {RECORD}): run geoseg run again") from error
-    except (OSError, UnicodeDecodeError, ValidationError) as error:
-        raise ProductError(f"{path} cannot be read as the record of a run: run geoseg run again") from error
-    for name, file in record.products.items():
-        place = out / name
-        if not place.is_file() or place.stat().st_size != file.bytes:
-            raise ProductError(f"{place} is missing or not as {RECORD} says: run geoseg run again with --overwrite")
-        if verify and _describe(place) != file:
-            raise ProductError(f"{place} was changed after the run: its sha256 is not that of {RECORD}")
+        text = (out / RECORD).read_bytes()
+    except OSError as error:
+        raise ProductError(f"{out} holds no finished product (no run.json that can be read): run it again") from error
+    try:
+        record = RunRecord.from_text(text)
+    except ValueError as error:
+        raise ProductError(f"{out / RECORD} is damaged or not from geoseg: {again}") from error
+    for name, product in record.products.items():
+        path = out / name
+        if not path.is_file():
+            raise ProductError(f"{path} is missing from its product: {again}")
+        size = path.stat().st_size
+        if size != product.bytes:
+            raise ProductError(f"{path} has {size} bytes where run.json says {product.bytes}: {again}")
+        if checksums and _sha256(path) != product.sha256:
+            raise ProductError(f"{path} has other bytes than when it was made (sha256): {again}")
     return record
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """SIGINT and SIGTERM become InterruptedRun inside the block, so that staging is cleaned up."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+    """SIGINT and SIGTERM raise InterruptedRun, so that staged files are removed; only in the main thread."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise InterruptedRun(f"stopped by {signal.Signals(number).name}; nothing half made is left, run it again")
+        raise InterruptedRun(f"stopped by {signal.Signals(number).name}: no product was left half made; run it again")
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with _handlers(stop):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Holds the marker's lock; the kernel lets it go when the process dies."""
-    with open(out / MARKER, "a+", encoding="ascii") as marker:
-        try:
-            fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            marker.seek(0)
-            raise ProductError(
-                f"{out} is in use by another run (process {marker.read().strip() or 'unknown'}): "
-                "wait for it, or name another folder"
-            ) from error
-        marker.seek(0)
-        marker.truncate()
-        marker.write(str(os.getpid()))
-        marker.flush()
+def _uninterrupted() -> Iterator[None]:
+    """The moment of publishing is not interrupted: a signal then comes too late to matter."""
+    with _handlers(signal.SIG_IGN):
         yield
 
 
-def _describe(path: Path) -> ProductFile:
+@contextmanager
+def _handlers(handler: "signal._HANDLER") -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old if old is not None else signal.SIG_DFL)
+
+
+class _Lock:
+    """A descriptor of the marker; held = no other run can be at work in the folder, on any machine."""
+
+    def __init__(self, descriptor: int, *, held: bool) -> None:
+        self.descriptor = descriptor
+        self.held = held
+
+
+def _lock(out: Path) -> _Lock:
+    """Lock the folder's marker. The kernel lets go of it when the process ends, however it ends."""
+    while True:
+        out.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(out / MARKER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except FileNotFoundError:  # a run that failed has just removed its empty folder
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = True
+        except BlockingIOError as error:
+            who = _holder(descriptor)
+            os.close(descriptor)
+            raise ProductError(f"{out} is being written by {who}: wait for it or choose another folder") from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                os.close(descriptor)
+                raise
+            held = False
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), os.stat(out / MARKER)):
+                os.truncate(descriptor, 0)
+                os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+                return _Lock(descriptor, held=held)
+        os.close(descriptor)
+
+
+def _holder(descriptor: int) -> str:
+    try:
+        content = json.loads(os.pread(descriptor, 1000, 0))
+        return f"process {int(content['pid'])} on {content['host']}"
+    except (ValueError, KeyError, TypeError):
+        return "another run"
+
+
+def _leave(out: Path, lock: _Lock) -> None:
+    """Let go of the folder; one that holds nothing but the marker is removed."""
+    with suppress(OSError):
+        if os.listdir(out) == [MARKER]:
+            os.unlink(out / MARKER)
+            os.rmdir(out)
+    os.close(lock.descriptor)
+
+
+def _sweep(out: Path) -> None:
+    """Remove what killed runs were making; the lock says that nobody makes it any more."""
+    for one in out.iterdir():
+        if _STAGING.fullmatch(one.name):
+            shutil.rmtree(one, ignore_errors=True)
+
+
+def _seal(path: Path) -> ProductFile:
+    _sync(path)
+    return ProductFile(sha256=_sha256(path), bytes=path.stat().st_size)
+
+
+def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return ProductFile(sha256=digest, bytes=path.stat().st_size)
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _sync(path: Path) -> None:
-    """Flushes a file's bytes, or a folder's names, to the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    """Bring a file's bytes, or a folder's names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        os.fsync(descriptor)
     finally:
-        os.close(handle)
+        os.close(descriptor)
+
+
+def _in_order(names: "Iterator[str] | set[str]") -> list[str]:
+    rank = {name: k for k, name in enumerate(OWNED)}
+    return sorted(names, key=lambda name: (rank.get(name, len(rank)), name))
+
+
+def _listed(out: Path) -> list[str]:
+    """The files of an older product, as its record names them."""
+    try:
+        return list(RunRecord.from_text((out / RECORD).read_bytes()).products)
+    except (OSError, ValueError):
+        return []
+
+
+def _is_record(path: Path) -> bool:
+    try:
+        RunRecord.from_text(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+@contextmanager
+def _translated(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ResourceError(
+            f"{out} cannot be written ({error.strerror or error}): free space there or choose another folder"
+        ) from error
