@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from geoseg.core.window import Window
 from geoseg.errors import SceneError
-from geoseg.raster import openfile
+from geoseg.raster import openfile, safety
 from geoseg.raster.scene import SceneOptions, SceneReader, open_scene
 from tests.raster.factory import Layout, NodataKind, Orientation, make_pixels, make_raster
 
@@ -58,7 +58,14 @@ def test_patches_are_the_whole_image_cut_up(
         nodata = "value"
     path = tmp_path_factory.mktemp("scene") / "scene.tif"
     made = make_raster(
-        path, shape, dtype=dtype, nodata=nodata, orientation=orientation, layout=layout, interleave=interleave, seed=seed
+        path,
+        shape,
+        dtype=dtype,
+        nodata=nodata,
+        orientation=orientation,
+        layout=layout,
+        interleave=interleave,
+        seed=seed,
     )
     scene = open_scene(path).select(["band_1", "band_2", "band_3"])
     with rasterio.open(path) as dataset:
@@ -89,7 +96,7 @@ def test_each_block_is_decoded_once_in_a_panel(
 ) -> None:
     made = make_raster(tmp_path / "scene.tif", (300, 200), layout=layout, interleave=interleave, nodata="value")
     counted: Counter[tuple[int, int, int]] = Counter()
-    opened = openfile.open_raster
+    opened = safety.open_raster
 
     class Counting:
         """A dataset that counts the blocks each read touches."""

@@ -2,8 +2,10 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import rasterio
 
@@ -24,7 +26,7 @@ def secret(tmp_path: Path) -> Path:
     return path
 
 
-def read_all(scene: Scene) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def read_all(scene: Scene) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     height, width = scene.grid.shape
     with SceneReader(scene) as reader:
         patch = reader.read(Window(row=0, col=0, height=height, width=width))
@@ -190,9 +192,9 @@ def test_a_nodata_tag_that_is_no_number_is_refused(tmp_path: Path, text: str) ->
         open_scene(tmp_path / "scene.tif")
 
 
-def _write_nodata_text(path: Path, pixels: np.ndarray, text: str) -> None:  # type: ignore[type-arg]
+def _write_nodata_text(path: Path, pixels: npt.NDArray[np.uint8], text: str) -> None:
     """A GeoTIFF whose GDAL_NODATA holds any text: written with a number, then changed."""
-    make_raster(path, pixels.shape[1:], pixels=pixels, dtype="uint8")  # type: ignore[arg-type]
+    make_raster(path, pixels=pixels)
     with rasterio.open(path, "r+") as dataset:
         dataset.nodata = 77
     content = path.read_bytes()
