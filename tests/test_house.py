@@ -60,12 +60,14 @@ def _imported(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_a_source_is_small(path: Path) -> None:
-    """Files and functions stay readable (ruff counts arguments)."""
+    """Files and functions, without their docstring, stay readable (ruff counts arguments)."""
     text = path.read_text()
     assert text.count("\n") <= MAX_LINES
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            first = node.body[1] if len(node.body) > 1 and ast.get_docstring(node) else node.body[0]
+            signature = node.body[0].lineno - node.lineno
+            length = signature + (node.end_lineno or first.lineno) - first.lineno + 1
             assert length <= MAX_FUNCTION_LINES, f"{node.name} has {length} lines"
 
 
