@@ -61,10 +61,11 @@ def unit_m(crs: CRS) -> float:
 def is_wgs84_shaped(crs: CRS) -> bool:
     """True: latitudes of this CRS are taken as WGS84 ones.
 
-    Ellipsoids within 1e-9 of it (GRS80), and spheres, whose latitudes PROJ too passes on unchanged.
+    Ellipsoids within 1e-9 of it (GRS80), and spheres, whose latitudes PROJ too passes on unchanged; never a CRS with
+    a rotated pole, whose latitudes are not geodetic.
     """
     ellipsoid = crs.ellipsoid
-    if ellipsoid is None:
+    if ellipsoid is None or crs.is_derived:
         return False
     major, minor = ellipsoid.semi_major_metre, ellipsoid.semi_minor_metre
     same = abs(major / AXIS_M - 1) < 1e-9 and abs(minor / AXIS_M - (1 - FLATTENING)) < 1e-9
@@ -81,7 +82,7 @@ def to_wgs84(crs: CRS, x: Floats, y: Floats) -> Transformer:
         SceneError: no such operation, or no point given lies on the projection.
     """
     try:
-        longitude, latitude = Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True).transform(x, y)
+        longitude, latitude = Transformer.from_crs(crs, CRS(4326), always_xy=True).transform(x, y)
         finite = np.isfinite(longitude) & np.isfinite(latitude)
         if not finite.any():
             raise SceneError(f'the scene lies off the projection of "{crs.name}": check its transform and CRS')

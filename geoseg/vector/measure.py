@@ -30,31 +30,32 @@ class EdgeLength:
         row, col = np.meshgrid(np.linspace(0, height, 9), np.linspace(0, width, 9), indexing="ij")
         self.to_wgs84 = to_wgs84(crs, a * col + b * row + c, d * col + e * row + f)
 
-    def of(self, start: tuple[Floats, Floats], end: tuple[Floats, Floats]) -> Floats:
-        """(n,) metres of edges from `start` to `end`, both (rows, cols) in pixels.
+    def of(self, row: Floats, col: Floats, after: npt.NDArray[np.integer]) -> Floats:
+        """(n,) metres of the edges from each vertex to the one at index `after`; rows and cols in pixels.
 
         An edge follows the grid (a parallel stays a parallel): long ones are cut into geodesics of 10 km.
         """
-        pixels: Floats = np.hypot(end[0] - start[0], end[1] - start[1])
-        pieces = np.maximum(1, np.ceil(pixels * (self.pixel_m / _PIECE_M))).astype(np.int64)
-        if pieces.max(initial=1) == 1:
-            return self._geodesic(*start, *end)
+        point, latitude = self._point(row, col)
+        metres = _geodesic(point, point[:, after], latitude)
+        pixels: Floats = np.hypot(row[after] - row, col[after] - col)
+        pieces = np.ceil(pixels * (self.pixel_m / _PIECE_M)).astype(np.int64)
+        long = np.flatnonzero(pieces > 1)
+        if len(long):
+            metres[long] = self._in_pieces((row[long], col[long]), (row[after[long]], col[after[long]]), pieces[long])
+        return metres
+
+    def _in_pieces(
+        self, start: tuple[Floats, Floats], end: tuple[Floats, Floats], pieces: npt.NDArray[np.int64]
+    ) -> Floats:
+        """(n,) metres of edges that are each cut into equal pieces."""
         edge = np.repeat(np.arange(len(pieces)), pieces)
-        number = np.arange(len(edge)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+        first = np.cumsum(pieces) - pieces
+        number = np.arange(len(edge)) - first[edge]
         step_row, step_col = ((end[k] - start[k])[edge] / pieces[edge] for k in (0, 1))
         row, col = start[0][edge] + number * step_row, start[1][edge] + number * step_col
-        metres = self._geodesic(row, col, row + step_row, col + step_col)
-        summed: Floats = np.add.reduceat(metres, np.cumsum(pieces) - pieces)
-        return summed
-
-    def _geodesic(self, row: Floats, col: Floats, end_row: Floats, end_col: Floats) -> Floats:
-        first, latitude = self._point(row, col)
-        last, _ = self._point(end_row, end_col)
-        chord = np.sqrt(((last - first) ** 2).sum(axis=0))
-        # Gaussian mean radius: a (1 - f) / (1 - e^2 sin^2 phi).
-        squash = FLATTENING * (2 - FLATTENING)
-        radius = AXIS_M * (1 - FLATTENING) / (1 - squash * np.sin(latitude) ** 2)
-        metres: Floats = 2 * radius * np.arcsin(chord / (2 * radius))
+        point, latitude = self._point(row, col)
+        ahead, _ = self._point(row + step_row, col + step_col)
+        metres: Floats = np.add.reduceat(_geodesic(point, ahead, latitude), first)
         return metres
 
     def _point(self, row: Floats, col: Floats) -> tuple[Floats, Floats]:
@@ -63,3 +64,11 @@ class EdgeLength:
         longitude, latitude = self.to_wgs84.transform(a * col + b * row + c, d * col + e * row + f)
         longitude, latitude = np.radians(longitude), np.radians(latitude)
         return np.stack(geocentric(longitude, latitude)), latitude
+
+
+def _geodesic(point: Floats, ahead: Floats, latitude: Floats) -> Floats:
+    """Length from chord, on the sphere of the Gaussian mean radius a (1 - f) / (1 - e^2 sin^2 phi)."""
+    chord = np.sqrt(((ahead - point) ** 2).sum(axis=0))
+    radius = AXIS_M * (1 - FLATTENING) / (1 - FLATTENING * (2 - FLATTENING) * np.sin(latitude) ** 2)
+    metres: Floats = 2 * radius * np.arcsin(np.minimum(chord / (2 * radius), 1.0))
+    return metres

@@ -185,7 +185,7 @@ def _make_batch(
         wrong = int(ids[np.flatnonzero(doubled != 2 * pixels)[0]])
         raise GeosegError(f"internal error: the polygon of component {wrong} has not the area of its pixels")
     rows, cols = row.astype(np.float64), col.astype(np.float64)
-    metres = lengths.of((rows, cols), (rows[after], cols[after]))
+    metres = lengths.of(rows, cols, after)
     return PolygonBatch(
         geometries=_polygons(rows, cols, bounds, polygon_of, grid),
         class_id=components.class_id[ids],

@@ -18,6 +18,7 @@ from geoseg.core.window import Window
 from geoseg.errors import SceneError
 
 GEOD = Geod(ellps="WGS84")
+ROTATED_POLE = "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=40 +lon_0=10 +ellps=WGS84 +type=crs"
 MODIS = "+proj=sinu +lon_0=0 +R=6371007.181 +units=m +no_defs"
 
 
@@ -58,6 +59,8 @@ GRIDS = {
     "degrees rotated across 180": around("EPSG:4326", 180, 45, 1e-4, turn=10),
     "degrees rotated, coarse": around("EPSG:4326", 10, 45, 0.5, side=20, turn=10),
     "degrees (Bessel)": around("EPSG:4314", 10, 50, 1e-4),
+    "rotated pole": GeoBox((200, 200), Affine(0.01, 0, 10, 0, -0.01, 5), ROTATED_POLE),
+    "grads from Paris": around("EPSG:4807", 5, 46, 1e-4),
     "one pixel": around("EPSG:32632", 9, 45, 10, side=1),
     "one column": GeoBox((3000, 1), Affine(10, 0, 5e5, 0, -10, 5e6), "EPSG:32632"),
 }
