@@ -47,7 +47,7 @@ def run(out: Path, *, dry_run: bool, overwrite: bool, as_json: bool, quiet: bool
     with interruptible(), progress(quiet=quiet) as listener:
         done = segment(plan, out, overwrite=overwrite, progress=listener)
     if as_json:
-        print_json(done.record.to_json())
+        print_json(done.record.model_dump(mode="json"))
         return
     click.echo(done.report.summary(), err=True)
     for name in done.record.products:

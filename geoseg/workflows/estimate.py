@@ -42,6 +42,6 @@ def estimate_run(plan: ScenePlan) -> Estimate:
         seconds.append((time.perf_counter() - begin) / len(batch))
     computed = plan.tiles.count(plan.panels)
     return Estimate(
-        seconds=round(min(seconds) * computed * OUTSIDE_NETWORK, 1),
+        seconds=round(min(seconds) * computed * OUTSIDE_NETWORK, 3),
         peak_memory_bytes=peak_memory_bytes() + plan.buffer_bytes,
     )

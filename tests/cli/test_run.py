@@ -38,7 +38,7 @@ def test_run_leaves_every_product_and_prints_their_paths(case: Path, capsys: pyt
 def test_json_is_one_document_with_a_schema(case: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert geoseg("run", case / "scene.tif", case / "out", "--model", case / "bundle", "--json", *FAST) == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["schema"].startswith("geoseg/run/")
+    assert document["format"] == "geoseg run 1"
     assert document == json.loads((case / "out/run.json").read_text())
 
 

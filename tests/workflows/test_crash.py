@@ -75,7 +75,7 @@ def test_a_kill_at_every_rename_and_fsync(inputs: Path, tmp_path: Path, *, overw
     assert total >= 10
     for kill_at in range(total):
         out = prepare(str(kill_at))
-        assert run_with_fault(segment_again(inputs, out, overwrite=overwrite), kill_at) != 0
+        assert run_with_fault(segment_again(inputs, out, overwrite=overwrite), kill_at=kill_at) != 0
         complete = is_product(out) if out.exists() else False
         segment_again(inputs, out, overwrite=complete)()
         assert is_product(out)
