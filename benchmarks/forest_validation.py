@@ -1,9 +1,11 @@
 """The forest bundle on labelled tiles it was not trained on: IoU over all pixels, mapped against true hectares.
 
 python benchmarks/forest_validation.py DATA [--bundle NAME|DIR] [--split validation] [--set KEY=VALUE] [--out JSON]
+[--record]
 
 DATA holds tiles.csv, images/ and masks/. Every tile goes through the workflow of `geoseg run` with the shipped
-pipeline; hectares are ellipsoidal. Recipes are chosen by folds of the training tiles (`geoseg train`), never by this.
+pipeline; hectares are ellipsoidal. Recipes are chosen by folds of the training tiles, never by this. `--record` writes
+the scores into the metrics of bundle.yaml.
 """
 
 import argparse
@@ -20,6 +22,8 @@ from geoseg.config import Config
 from geoseg.core.area import PixelArea
 from geoseg.core.tally import tally_labels
 from geoseg.core.window import Window
+from geoseg.model.bundle import SPEC_FILE, ModelBundle, load_bundle
+from geoseg.model.spec import dump_spec
 from geoseg.presets import load_pipeline
 from geoseg.raster.pairs import Pair, list_pairs, read_pair
 from geoseg.training.metrics import Confusion, confusion
@@ -98,6 +102,13 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def record(report: dict[str, Any], *, bundle: ModelBundle, split: str) -> None:
+    """Writes the scores over all tiles into bundle.yaml, under metrics.<split>."""
+    scores = {key: value for key, value in report.items() if key != "by_tile"}
+    spec = bundle.spec.model_copy(update={"metrics": {**bundle.spec.metrics, split: scores}})
+    (Path(bundle.path) / SPEC_FILE).write_text(dump_spec(spec), encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
@@ -105,6 +116,7 @@ def main() -> None:
     parser.add_argument("--split", default="validation")
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--record", action="store_true")
     arguments = parser.parse_args()
     overrides = [f"model={arguments.bundle}", *arguments.overrides]
     with tempfile.TemporaryDirectory() as scratch:
@@ -117,6 +129,8 @@ def main() -> None:
     print(f"accuracy {report['accuracy']:.4f}")
     if arguments.out:
         arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+    if arguments.record:
+        record(report, bundle=load_bundle(arguments.bundle), split=arguments.split)
 
 
 if __name__ == "__main__":

@@ -39,12 +39,14 @@ _KINDS: Final = (
     (50.0, 84.0, 66.0, 0.025, 0.050),  # 7 bright green crop
     (40.0, 43.0, 52.0, 0.060, 0.120),  # 8 burnt
     (36.0, 54.0, 56.0, 0.050, 0.090),  # 9 regrowth
-    (23.0, 36.0, 50.0, 0.015, 0.010),  # 10 clear water
-    (62.0, 72.0, 64.0, 0.015, 0.010),  # 11 silty water
-    (120.0, 96.0, 88.0, 0.030, 0.030),  # 12 road
-    (88.0, 80.0, 80.0, 0.160, 0.050),  # 13 settlement
+    (120.0, 96.0, 88.0, 0.030, 0.030),  # 10 road
+    (88.0, 80.0, 80.0, 0.160, 0.050),  # 11 settlement
+    (22.0, 34.0, 47.0, 0.012, 0.020),  # 12 dark clear water
+    (27.0, 44.0, 57.0, 0.012, 0.020),  # 13 clear water, nearly as green as forest
+    (38.0, 54.0, 64.0, 0.012, 0.025),  # 14 turbid water
+    (62.0, 72.0, 64.0, 0.012, 0.020),  # 15 silty water
 )
-_CLEAR_WATER, _SILTY_WATER, _ROAD, _SETTLEMENT = 10, 11, 12, 13
+_ROAD, _SETTLEMENT, _FIRST_WATER = 10, 11, 12
 _FIELD_KINDS: Final = (1, 1, 1, 2, 2, 2, 3, 3, 4, 4, 5, 6, 6, 7, 8, 9)
 _CLEARING_KINDS: Final = (1, 1, 3, 4, 9)
 
@@ -169,7 +171,7 @@ def _make_land(rng: np.random.Generator, *, height: int, width: int) -> _Land:
         tilt=np.float32(rng.uniform(-0.6, 0.6)),
         collar=(rng.uniform(0.12, 0.28), width * rng.uniform(0.1, 0.2), width * rng.uniform(0.05, 0.2)),
         river=_draw_river(rng, width=width),
-        river_kind=int(rng.choice([_CLEAR_WATER, _SILTY_WATER])),
+        river_kind=int(rng.integers(_FIRST_WATER, len(_KINDS))),
         towns=np.column_stack(
             [rng.uniform(0, height, towns), rng.uniform(0, width, towns), rng.uniform(14, 46, towns)]
         ),
@@ -192,7 +194,7 @@ def _draw_river(rng: np.random.Generator, *, width: int) -> tuple[float, ...]:
     bends = [
         value for cell in (900.0, 260.0) for value in (cell * 0.12, cell * rng.uniform(0.8, 1.3), rng.uniform(0, 6))
     ]
-    return (width * rng.uniform(0.3, 0.7), rng.uniform(-0.25, 0.25), *bends, rng.uniform(4, 16))
+    return (width * rng.uniform(0.3, 0.7), rng.uniform(-0.25, 0.25), *bends, np.exp(rng.uniform(1.5, 4.1)))
 
 
 def _paint(land: _Land, *, first: int, stop: int) -> tuple[npt.NDArray[np.uint8], Field, npt.NDArray[np.bool_]]:
@@ -212,7 +214,8 @@ def _paint(land: _Land, *, first: int, stop: int) -> tuple[npt.NDArray[np.uint8]
     kinds[border] = _ROAD
     _add_water(land, kinds, rows=rows, cols=cols, bends=bends)
     _add_towns(land, kinds, rows=rows, cols=cols)
-    tint = np.moveaxis(land.parcel_tint[np.where(kinds == 0, 0, parcel)], 2, 0)
+    untilled = (kinds == 0) | (kinds >= _FIRST_WATER)
+    tint = np.moveaxis(land.parcel_tint[np.where(untilled, 0, parcel)], 2, 0)
     return kinds, tint, _swath(land, rows=rows[_HALO_PX:-_HALO_PX], cols=cols[_HALO_PX:-_HALO_PX])
 
 
@@ -311,8 +314,9 @@ def _add_towns(
         far = np.hypot(rows[near_rows][:, None] - row, cols[near_cols][None, :] - col)
         built = far + land.broad[3].at(rows[near_rows], cols[near_cols]) * radius * 0.4 < radius
         street = (rows[near_rows][:, None] % 11 < 1) | (cols[near_cols][None, :] % 13 < 1)
-        water = (kinds[places] == _CLEAR_WATER) | (kinds[places] == _SILTY_WATER)
-        kinds[places] = np.where(built & ~water, np.where(street, _ROAD, _SETTLEMENT), kinds[places])
+        kinds[places] = np.where(
+            built & (kinds[places] < _FIRST_WATER), np.where(street, _ROAD, _SETTLEMENT), kinds[places]
+        )
 
 
 def _swath(land: _Land, *, rows: npt.NDArray[np.int64], cols: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
