@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from odc.geo.geobox import GeoBox
 from affine import Affine
+from odc.geo.geobox import GeoBox
 
 from geoseg.config import Config
 from geoseg.core.area import PixelArea

@@ -4,22 +4,23 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from geoseg import __version__
 from geoseg.core.area import PixelArea
 from geoseg.core.area_report import AreaReport
 from geoseg.core.blend import blend
 from geoseg.core.label import align, label
-from geoseg.core.patch import LabelRows, Scores
+from geoseg.core.patch import MASKED, NODATA, LabelRows, Scores
 from geoseg.core.tally import AreaTally, tally_labels
 from geoseg.core.window import Window
 from geoseg.model.predictor import Predictor
 from geoseg.outcome import RunRecord
 from geoseg.raster.classmap import BLOCK, ClassMap, ClassMapWriter, read_classmap, read_rows
 from geoseg.raster.safety import raster_env
-from geoseg.raster.scene import SceneReader
+from geoseg.raster.scene import Scene, SceneReader
 from geoseg.vector.trace import trace_polygons
 from geoseg.vector.write import write_polygons
 from geoseg.workflows.plan import ScenePlan
@@ -86,26 +87,7 @@ def segment(plan: ScenePlan, out: Path, *, overwrite: bool = False, progress: Pr
             _write_polygons(plan, classmap, pixel_area, staging.folder, tell)
         for note in predictor.notes:
             tell.note(note)
-        record = RunRecord(
-            geoseg=versions()["geoseg"],
-            scene=plan.scene.name,
-            fingerprint=plan.scene.fingerprint,
-            job=plan.job,
-            pipeline=plan.pipeline.model_dump(mode="json"),
-            pipeline_digest=plan.pipeline.digest(),
-            bundle=plan.bundle.spec.name,
-            bundle_sha256=plan.bundle.sha256,
-            engine=plan.engine.engine,
-            precision=plan.engine.precision,
-            device=plan.engine.device,
-            versions=versions(),
-            timings=clock.seconds,
-            peak_memory_bytes=peak_memory_bytes(),
-            notes=(*plan.notes, *predictor.notes),
-            started=started,
-            finished=datetime.now(UTC),
-            areas=report.to_json(),
-        )
+        record = _record(plan, predictor.notes, report, clock, started)
         return Segmented(record=staging.publish(record), report=report)
 
 
@@ -150,6 +132,34 @@ def label_panel(plan: ScenePlan, panel: Window, scores: Iterator[Scores]) -> Ite
     return align(rows, BLOCK, height=plan.tiles.shape[0])
 
 
+class _Masked:
+    """Tells what the external mask excluded from what was never observed; idle where there is no mask."""
+
+    def __init__(self, scene: Scene) -> None:
+        bare = replace(scene, validity=replace(scene.validity, mask=None, mask_band=None))
+        self._reader = None if scene.validity.mask is None else SceneReader(bare)
+
+    def __enter__(self) -> "_Masked":
+        if self._reader is not None:
+            self._reader.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._reader is not None:
+            self._reader.__exit__(None, None, None)
+
+    def start_panel(self, panel: Window) -> None:
+        """The next rows are of this panel."""
+        if self._reader is not None:
+            self._reader.start_panel(panel.col, panel.col_stop)
+
+    def mark(self, rows: LabelRows) -> None:
+        """NODATA becomes MASKED where the scene itself was observed."""
+        if self._reader is not None and (rows.labels == NODATA).any():
+            observed = self._reader.read(rows.window).valid
+            rows.labels[(rows.labels == NODATA) & observed] = MASKED
+
+
 def _write_classes(
     plan: ScenePlan, predictor: Predictor, pixel_area: PixelArea, folder: Path, progress: Progress
 ) -> AreaTally:
@@ -164,14 +174,40 @@ def _write_classes(
         threads=plan.threads,
     )
     progress.begin("tiles", plan.tiles.count(plan.panels))
-    with writer, SceneReader(plan.scene) as reader:
+    with writer, SceneReader(plan.scene) as reader, _Masked(plan.scene) as masked:
         for panel in plan.panels:
+            masked.start_panel(panel)
             scores = score_panel(plan, reader, predictor, panel, progress)
             for rows in label_panel(plan, panel, scores):
+                masked.mark(rows)
                 writer.write(rows)
                 tally += tally_labels(rows.labels, rows.window, pixel_area)
         writer.finish()
     return tally
+
+
+def _record(plan: ScenePlan, notes: list[str], report: AreaReport, clock: Clock, started: datetime) -> RunRecord:
+    """What run.json says of a run, but for its files."""
+    return RunRecord(
+        geoseg=__version__,
+        scene=plan.scene.name,
+        fingerprint=plan.scene.fingerprint,
+        job=plan.job,
+        pipeline=plan.pipeline.model_dump(mode="json"),
+        pipeline_digest=plan.pipeline.digest(),
+        bundle=plan.bundle.spec.name,
+        bundle_sha256=plan.bundle.sha256,
+        engine=plan.engine.engine,
+        precision=plan.engine.precision,
+        device=plan.engine.device,
+        versions=versions(),
+        timings=clock.seconds,
+        peak_memory_bytes=peak_memory_bytes(),
+        notes=(*plan.notes, *notes),
+        started=started,
+        finished=datetime.now(UTC),
+        areas=report.to_json(),
+    )
 
 
 def _write_areas(plan: ScenePlan, report: AreaReport, folder: Path) -> None:

@@ -12,7 +12,7 @@ import rasterio
 import torch
 
 from geoseg.config import Config
-from geoseg.core.patch import Patch
+from geoseg.core.patch import MASKED, NODATA, Patch
 from geoseg.core.window import Window
 from geoseg.model.bundle import ModelBundle, load_bundle
 from geoseg.model.predictor import Predictor
@@ -187,6 +187,27 @@ def test_raster_areas_and_polygons_describe_the_same_map(tmp_path: Path) -> None
     parts += [areas["nodata_m2"], areas["outside_aoi_m2"], areas["not_processed_m2"], *areas["masked_m2"].values()]
     assert sum(parts) == pytest.approx(areas["footprint_m2"], rel=1e-12)
     assert areas["nodata_m2"] / areas["footprint_m2"] == pytest.approx((pixels == 0).all(0).mean(), rel=1e-3)
+
+
+def test_what_a_mask_excludes_is_told_from_what_was_never_observed(tmp_path: Path) -> None:
+    pixels = write_scene(tmp_path / "scene.tif")
+    excluded = np.zeros((300, 420), np.bool_)
+    excluded[:130, 200:] = True
+    with rasterio.open(
+        tmp_path / "mask.tif", "w", driver="GTiff", height=300, width=420, count=1, dtype="uint8",
+        crs="EPSG:32633", transform=NORTH_UP,
+    ) as out:  # fmt: skip
+        out.write((~excluded).astype(np.uint8), 1)
+    tiny_bundle(tmp_path / "bundle", kind="pointwise", bands=RGB)
+    pipeline = Pipeline.model_validate({"name": "m", "model": str(tmp_path / "bundle"), "tiling": {"tile": 64}})
+    request = Request(
+        source=str(tmp_path / "scene.tif"), pipeline=pipeline, mask=str(tmp_path / "mask.tif"), config=Config(threads=1)
+    )
+    tally = segment(plan_scene(request), tmp_path / "out").report.tally
+    valid = (pixels != 0).all(0)
+    assert tally.pixels[MASKED] == (valid & excluded).sum()
+    assert tally.pixels[NODATA] == (~valid).sum()
+    assert ((read(tmp_path / "out/classes.tif") == 255) == (~valid | excluded)).all()
 
 
 def test_a_scene_of_nothing_but_nodata_is_a_product_of_nodata(tmp_path: Path) -> None:
