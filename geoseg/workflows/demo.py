@@ -103,13 +103,12 @@ def run_demo(out: Path, *, seed: int, size: int, config: Config, overwrite: bool
         write_raster(out / "truth.tif", scene.classes[None], grid=grid, nodata=255, names=("true class",))
     progress.advance()
     plan = plan_scene(Request(source=str(source), pipeline=load_pipeline("forest"), config=config))
-    record = segment(plan, result, overwrite=overwrite, progress=progress).record
+    done = segment(plan, result, overwrite=overwrite, progress=progress)
     truth = _true_areas(scene, grid)
     comparisons = tuple(
-        Comparison(name=one["name"], mapped_ha=one["area_ha"], true_ha=truth[one["id"]])
-        for one in record.areas["classes"]
+        Comparison(name=one.name, mapped_ha=one.area_m2 / 1e4, true_ha=truth[one.id]) for one in done.report.classes
     )
-    files = tuple(result / name for name in record.products)
+    files = tuple(result / name for name in done.record.products)
     return DemoResult(seed=seed, comparisons=comparisons, paths=(source, out / "truth.tif", *files))
 
 

@@ -233,7 +233,7 @@ def test_wholly_invalid_tiles_never_reach_the_network(tmp_path: Path, monkeypatc
     ) as out:  # fmt: skip
         out.write(pixels)
     tiny_bundle(tmp_path / "bundle", kind="pointwise", bands=RGB)
-    seen = []
+    seen: list[int] = []
     predict = Predictor.predict
 
     def spy(self: Predictor, patches: Any) -> Any:
