@@ -27,6 +27,7 @@ __all__ = ["BLOCK", "ClassMap", "ClassMapWriter", "read_classmap", "read_rows"]
 
 LEGEND_TAG: Final = "GEOSEG_LEGEND"
 """The tag that holds the legend: a JSON list of {id, name, color}."""
+_CHECKED_ROWS: Final = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,17 +215,22 @@ def parse_legend(text: str, path: Path) -> Legend:
         ) from error
 
 
-def _to_labels(values: npt.NDArray[Any], classmap: ClassMap, row: int) -> npt.NDArray[np.uint8]:
-    empty = (values == classmap.nodata) | (values == NODATA)
-    wrong = ((values < 0) | (values >= MAX_CLASSES)) & ~empty
-    if wrong.any():
-        at = np.argwhere(wrong)[0]
-        raise ProductError(
-            f"{plain(Path(classmap.path).name)} holds value {values[tuple(at)]} at row {row + at[0]}, column {at[1]}: "
-            f"classes are 0 to {MAX_CLASSES - 1}; name it with --nodata, or bring the classes into that range"
-        )
-    labels = values.astype(np.uint8)
-    labels[empty] = NODATA
+def _to_labels(values: npt.NDArray[Any], classmap: ClassMap, first_row: int) -> npt.NDArray[np.uint8]:
+    """Class ids with 255 = no class; a few rows at a time, as every comparison makes an array of their size."""
+    labels = np.empty(values.shape, dtype=np.uint8)
+    for top in range(0, len(values), _CHECKED_ROWS):
+        part = values[top : top + _CHECKED_ROWS]
+        empty = (part == classmap.nodata) | (part == NODATA)
+        wrong = ((part < 0) | (part >= MAX_CLASSES)) & ~empty
+        if wrong.any():
+            row, col = (int(one) for one in np.argwhere(wrong)[0])
+            raise ProductError(
+                f"{plain(Path(classmap.path).name)} holds value {part[row, col]} at row {first_row + top + row}, "
+                f"column {col}: classes are 0 to {MAX_CLASSES - 1}; name it with --nodata, or bring the classes "
+                "into that range"
+            )
+        labels[top : top + _CHECKED_ROWS] = np.where(empty, 0, part)
+        labels[top : top + _CHECKED_ROWS][empty] = NODATA
     return labels
 
 

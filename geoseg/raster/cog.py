@@ -159,6 +159,8 @@ class CogWriter:
         options = {
             "BLOCKSIZE": _block_of(*self._grid.shape),
             "COMPRESS": _codec(),
+            "LEVEL": 6,  # 9, GDAL's default, costs 40 % more time for 1 % fewer bytes
+            "PREDICTOR": "NO" if self._overviews == "MODE" else "YES",  # differences of a smooth layer are small
             "OVERVIEW_RESAMPLING": self._overviews,
             "NUM_THREADS": self._threads,
             "BIGTIFF": "IF_SAFER",

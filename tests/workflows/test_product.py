@@ -1,5 +1,6 @@
 """Law 6: a product exists exactly when it is complete, whatever kills the run that makes it."""
 
+import fcntl
 import hashlib
 import os
 import signal
@@ -12,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from geoseg.errors import InterruptedRun, ProductError, ResourceError
-from geoseg.workflows import product
 from geoseg.workflows.product import MARKER, RECORD, check_output, interruptible, read_product, stage
 from tests.faults import KILLED, count_faults, run_with_fault
 from tests.test_outcome import a_record
@@ -266,6 +266,6 @@ def test_where_files_cannot_be_locked_a_run_still_works(tmp_path: Path, monkeypa
     def refuse(*args: object) -> None:
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(product.fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
     make(tmp_path, FIRST)
     assert state(tmp_path) == FIRST
