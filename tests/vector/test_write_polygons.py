@@ -111,8 +111,8 @@ def test_geopackage_carries_its_style(tmp_path: Path) -> None:
     categories = {one.get("value"): one.get("label") for one in root.iter("category")}
     assert categories == {"0": "other", "1": "forest", "3": 'water & "ice" <open>', "199": "town"}
     symbols = {one.get("name"): one for one in root.iter("symbol")}
-    colors = [option.get("value") for option in symbols["1"].iter("Option") if option.get("name") == "color"]
-    assert colors == ["0,100,0,255"]
+    colors = [option.get("value") for option in symbols["2"].iter("Option") if option.get("name") == "color"]
+    assert colors == ["0,0,255,255"]
 
 
 @pytest.mark.skipif(shutil.which("ogrinfo") is None, reason="ogrinfo (Debian gdal-bin) is not installed")
