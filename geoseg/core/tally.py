@@ -113,7 +113,7 @@ def split_limbs(units: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int64], 
 
 
 def join_limbs(high: int, low: int) -> int:
-    """high · 2^31 + low: the number whose limbs these are."""
+    """The number high · 2^31 + low."""
     return (int(high) << _LIMB) + int(low)
 
 
