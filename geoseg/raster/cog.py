@@ -29,11 +29,13 @@ BLOCK: Final = 512
 _NARROW_BLOCK: Final = 384
 """Side of the COG's blocks where a 512 px block would be exactly as wide as a level (see `_block_of`)."""
 
-_COPY_ENVIRONMENT: Final = {
+_FINISH_ENVIRONMENT: Final = {
     "GDAL_PAM_ENABLED": "NO",
     # More threads for overviews hold more chunks in memory and win no time: 4096 x 65536 px peaks 90 MB higher.
     "GDAL_NUM_THREADS": "1",
     "GDAL_OVR_CHUNK_MAX_SIZE": "2000000",
+    # Each block is read once or twice: a larger cache holds more and wins no time (16384² px: 126 MB against 72 MB).
+    "GDAL_CACHEMAX": 16 * 2**20,
 }
 
 Colors = Mapping[int, tuple[int, int, int, int]]
@@ -138,7 +140,8 @@ class CogWriter:
         if len(missing):
             row, col = (int(one) * BLOCK for one in missing[0])
             raise GeosegError(f"{self.path.name}: the block at row {row}, column {col} was never written")
-        with _translated(self.path):
+        environment = rasterio.Env(CPL_TMPDIR=str(self.path.parent), **_FINISH_ENVIRONMENT)
+        with _translated(self.path), environment:
             self._file.close()
             self._copy()
             self._part.unlink()
@@ -165,10 +168,7 @@ class CogWriter:
             "NUM_THREADS": self._threads,
             "BIGTIFF": "IF_SAFER",
         }
-        with (
-            rasterio.Env(CPL_TMPDIR=str(self.path.parent), **_COPY_ENVIRONMENT),
-            rasterio.open(self._part, driver="GTiff") as part,
-        ):
+        with rasterio.open(self._part, driver="GTiff") as part:
             rasterio.shutil.copy(part, self.path, driver="COG", **options)
 
     def _read_back(self) -> str | None:
