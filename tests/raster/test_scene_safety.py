@@ -66,13 +66,15 @@ def test_other_sidecars_are_named_once_and_not_read(tmp_path: Path, secret: Path
     write_leaking_vrt(sidecar, secret, (32, 32))
     if suffix == ".aux.xml":
         sidecar.write_text(
-            "<PAMDataset><SRS>EPSG:3857</SRS><GeoTransform>0, 1, 0, 0, 0, -1</GeoTransform></PAMDataset>"
+            "<PAMDataset><SRS>EPSG:3857</SRS><GeoTransform>0, 1, 0, 0, 0, -1</GeoTransform>"
+            '<PAMRasterBand band="1"><Description>nir</Description></PAMRasterBand></PAMDataset>'
         )
     with raster_env():
         scene = open_scene(made.path)
         pixels, _ = read_all(scene)
     assert scene.notes == (f"scene.tif{suffix} is not read",)
     assert scene.grid.crs == "EPSG:32633"
+    assert [band.description for band in scene.bands] == ["", "", ""]
     assert scene.grid.transform == made.transform
     np.testing.assert_array_equal(pixels, made.pixels)
 
