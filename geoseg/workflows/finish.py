@@ -1,0 +1,175 @@
+"""From finished rows of labels to a published product; where the rows come from is `segment`'s or `stitch`'s matter."""
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from geoseg import __version__
+from geoseg.core.area import PixelArea
+from geoseg.core.area_report import AreaReport
+from geoseg.core.legend import Legend
+from geoseg.core.patch import LabelRows
+from geoseg.core.tally import AreaTally, tally_labels
+from geoseg.errors import GeosegError
+from geoseg.outcome import RunRecord
+from geoseg.pipeline import Pipeline
+from geoseg.raster.classmap import ClassMapWriter, read_classmap, read_rows
+from geoseg.vector.trace import trace_polygons
+from geoseg.vector.write import write_polygons
+from geoseg.workflows.product import Staging
+from geoseg.workflows.provenance import peak_memory_bytes, versions
+
+
+@dataclass(slots=True)
+class Clock:
+    """When a run began, and its seconds by stage."""
+
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        """Adds the time spent inside."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - begin, 3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a product comes from."""
+
+    scene: str
+    fingerprint: str
+    job: str
+    pipeline: Pipeline
+    """Resolved."""
+    bundle: str
+    bundle_sha256: str
+    device: str
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Provenance that travels inside rasters and vector files."""
+        return {
+            "GEOSEG_VERSION": __version__,
+            "GEOSEG_SCENE": self.scene,
+            "GEOSEG_FINGERPRINT": self.fingerprint,
+            "GEOSEG_PIPELINE": self.pipeline.digest(),
+            "GEOSEG_BUNDLE": self.bundle,
+            "GEOSEG_BUNDLE_SHA256": self.bundle_sha256,
+            "GEOSEG_JOB": self.job,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segmented:
+    """A finished run."""
+
+    record: RunRecord
+    """What run.json says."""
+    report: AreaReport
+    """The areas."""
+
+
+def write_classes(
+    folder: Path,
+    rows: Iterable[LabelRows],
+    *,
+    origin: Origin,
+    legend: Legend,
+    pixel_area: PixelArea,
+    threads: int,
+) -> AreaTally:
+    """classes.tif, confidence.tif and the area of every label, from one walk over finished rows."""
+    tally = AreaTally.zero()
+    with ClassMapWriter(
+        folder,
+        grid=pixel_area.grid,
+        legend=legend,
+        tags=origin.tags,
+        confidence="confidence" in origin.pipeline.products,
+        threads=threads,
+    ) as writer:
+        for one in rows:
+            writer.write(one)
+            tally += tally_labels(one.labels, one.window, pixel_area)
+        writer.finish()
+    return tally
+
+
+def finish(
+    staging: Staging,
+    tally: AreaTally,
+    *,
+    origin: Origin,
+    legend: Legend,
+    pixel_area: PixelArea,
+    clock: Clock,
+    notes: Iterable[str],
+) -> Segmented:
+    """Areas and polygons of the staged class map, then the whole product published, run.json last.
+
+    Raises:
+        GeosegError: polygons and class map differ in area; nothing is published.
+        ResourceError: the disk is full; nothing is published.
+    """
+    report = AreaReport.from_tally(
+        tally, legend=legend, grid=pixel_area.grid, pixel_area=pixel_area, scene=origin.scene
+    )
+    if "areas" in origin.pipeline.products:
+        document = json.dumps(report.to_json(), indent=2, ensure_ascii=False)
+        (staging.folder / "areas.csv").write_text(report.to_csv(), encoding="utf-8")
+        (staging.folder / "areas.json").write_text(document + "\n", encoding="utf-8")
+    if "polygons" in origin.pipeline.products:
+        with clock.of("polygons"):
+            _write_polygons(staging.folder, tally, origin=origin, pixel_area=pixel_area)
+    record = _record(origin, report, clock, tuple(notes))
+    return Segmented(record=staging.publish(record), report=report)
+
+
+def _write_polygons(folder: Path, tally: AreaTally, *, origin: Origin, pixel_area: PixelArea) -> None:
+    """A second pass over the finished class map; the polygons must add up to its tally exactly."""
+    classmap = read_classmap(folder / "classes.tif")
+    ids = classmap.legend.ids
+    batches = trace_polygons(read_rows(classmap), grid=classmap.grid, legend=classmap.legend, pixel_area=pixel_area)
+    made = write_polygons(
+        folder / f"polygons.{origin.pipeline.polygons.format}",
+        batches,
+        crs=str(classmap.grid.crs),
+        legend=classmap.legend,
+        metadata=origin.tags,
+    ).tally
+    same_pixels = all(made.pixel_count(k) == tally.pixel_count(k) for k in ids)
+    if not same_pixels or made.area_m2(*ids) != tally.area_m2(*ids):
+        raise GeosegError(f"{origin.scene}: polygons and class map differ in area; please report it")
+
+
+def _record(origin: Origin, report: AreaReport, clock: Clock, notes: tuple[str, ...]) -> RunRecord:
+    """What run.json says of a run, but for its files."""
+    return RunRecord(
+        geoseg=__version__,
+        scene=origin.scene,
+        fingerprint=origin.fingerprint,
+        job=origin.job,
+        pipeline=origin.pipeline.model_dump(mode="json"),
+        pipeline_digest=origin.pipeline.digest(),
+        bundle=origin.bundle,
+        bundle_sha256=origin.bundle_sha256,
+        engine=origin.pipeline.inference.engine,
+        precision=origin.pipeline.inference.precision,
+        device=origin.device,
+        versions=versions(),
+        timings=clock.seconds,
+        peak_memory_bytes=peak_memory_bytes(),
+        notes=notes,
+        started=clock.started,
+        finished=datetime.now(UTC),
+        areas=report.to_json(),
+    )
