@@ -29,7 +29,7 @@ INDEX: Final = "index.parquet"
 JOB_TAG: Final = "GEOSEG_JOB"
 """The tag of a patch that says which set it belongs to."""
 _METADATA: Final = b"geoseg"
-_COLUMNS: Final = ("row", "col", "height", "width", "file", "valid_pixels")
+_COLUMNS: Final = ("row", "col", "height", "width", "file", "valid_pixels", "masked_pixels")
 _MAX_INDEX_BYTES: Final = 2**28
 
 
@@ -41,6 +41,8 @@ class PatchEntry:
     file: str | None
     """Name beside the index; None: no pixel is valid, so there is no file."""
     valid_pixels: int
+    masked_pixels: int = 0
+    """Pixels the scene observed and an external mask excluded; if any, `name_masked` says which."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,11 @@ class _StoredGrid(BaseModel):
 def name_patch(window: Window) -> str:
     """The file name of the patch under a window."""
     return f"r{window.row:06d}_c{window.col:06d}.tif"
+
+
+def name_masked(window: Window) -> str:
+    """The file name of the pixels under a window that an external mask excluded: one band, 1 = excluded."""
+    return name_patch(window).replace(".tif", "_masked.tif")
 
 
 def write_patch(
@@ -179,7 +186,8 @@ def write_index(path: Path, index: PatchIndex) -> None:
     stored = _StoredGrid(crs=_crs(grid).to_wkt(), transform=transform, height=height, width=width)  # type: ignore[arg-type]
     columns = {name: pa.array([getattr(one, name) for one in windows], pa.int32()) for name in _COLUMNS[:4]}
     columns["file"] = pa.array([entry.file for entry in entries], pa.string())
-    columns["valid_pixels"] = pa.array([entry.valid_pixels for entry in entries], pa.int64())
+    for name in _COLUMNS[5:]:
+        columns[name] = pa.array([getattr(entry, name) for entry in entries], pa.int64())
     columns["geometry"] = pa.array([_footprint(grid, one) for one in windows], pa.binary())
     table = pa.table(columns).replace_schema_metadata(
         {
@@ -221,10 +229,16 @@ def read_index(folder: Path) -> PatchIndex:
     return PatchIndex(grid=grid, entries=entries, about=about)
 
 
-def _entry(row: int, col: int, height: int, width: int, file: str | None, valid_pixels: int) -> PatchEntry:
+def _entry(row: int, col: int, height: int, width: int, *rest: Any) -> PatchEntry:
+    file, valid_pixels, masked_pixels = rest
     if file is not None and (Path(file).name != file or not file.endswith(".tif")):
         raise ValueError(f"{file!r} is no file name")
-    return PatchEntry(window=Window(row=row, col=col, height=height, width=width), file=file, valid_pixels=valid_pixels)
+    return PatchEntry(
+        window=Window(row=row, col=col, height=height, width=width),
+        file=file,
+        valid_pixels=valid_pixels,
+        masked_pixels=masked_pixels,
+    )
 
 
 def store(path: Path, content: bytes) -> None:

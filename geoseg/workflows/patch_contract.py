@@ -17,7 +17,7 @@ from geoseg.core.tiling import TilePlan, plan_tiles
 from geoseg.errors import ProductError
 from geoseg.model.bundle import Conversion, ModelBundle
 from geoseg.pipeline import Pipeline
-from geoseg.raster.patches import INDEX, PatchEntry, PatchIndex, read_index, read_patch
+from geoseg.raster.patches import INDEX, PatchEntry, PatchIndex, name_masked, read_index, read_patch
 from geoseg.raster.safety import plain
 
 ScoreType = Literal["float32", "uint8"]
@@ -135,6 +135,19 @@ class PatchSet:
             job=self.contract.tag,
         )
 
+    def read_masked(self, entry: PatchEntry) -> npt.NDArray[np.bool_]:
+        """(height, width), True where the scene was observed and an external mask excluded the pixel.
+
+        Raises:
+            ProductError: the file is missing, damaged or of another set.
+        """
+        if not entry.masked_pixels:
+            return np.zeros(entry.window.shape, np.bool_)
+        path = self.folder / name_masked(entry.window)
+        pixels, _ = read_patch(path, entry.window, grid=self.index.grid, bands=1, dtype="uint8", job=self.contract.tag)
+        masked: npt.NDArray[np.bool_] = pixels[0] != 0
+        return masked
+
 
 def check_patches(folder: Path, *, kind: Literal["pixels", "scores"]) -> PatchSet:
     """The patches or scores in a folder.
@@ -161,10 +174,9 @@ def check_patches(folder: Path, *, kind: Literal["pixels", "scores"]) -> PatchSe
     if tuple(entry.window for entry in index.entries) != tuple(tiles.tiles()):
         raise ProductError(f"{place} does not list the tiles of its plan, each once: cut the scene again")
     for entry in index.entries:
-        if entry.file is not None and not (folder / entry.file).is_file():
-            raise ProductError(
-                f"{plain(folder.name)}/{entry.file} is missing: its index names it; make the folder again"
-            )
+        for name in (entry.file, name_masked(entry.window) if entry.masked_pixels else None):
+            if name is not None and not (folder / name).is_file():
+                raise ProductError(f"{plain(folder.name)}/{name} is missing: its index names it; make the folder again")
     return PatchSet(folder=folder, contract=contract, index=index, tiles=tiles)
 
 

@@ -1,14 +1,17 @@
 """The stages of a run on their own: cut a scene to disk, score the patches; how they are stitched is `stitch`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
 from geoseg.config import Config
 from geoseg.core.patch import Patch, Scores
+from geoseg.core.window import Window
 from geoseg.model.bundle import load_bundle
 from geoseg.model.precision import resolve_engine
 from geoseg.model.predictor import Predictor
@@ -17,6 +20,7 @@ from geoseg.raster.patches import (
     JOB_TAG,
     PatchEntry,
     PatchIndex,
+    name_masked,
     name_patch,
     write_index,
     write_patch,
@@ -31,6 +35,7 @@ from geoseg.workflows.stitch import stitch_scores
 
 __all__ = ["predict_patches", "stitch_scores", "tile_scene"]
 
+Masked = npt.NDArray[np.bool_]
 ROUNDED: Final = "scores are stored as uint8, rounded to 1/255: the map may differ from that of `geoseg run`"
 
 
@@ -52,12 +57,11 @@ def tile_scene(plan: ScenePlan, out: Path, *, overwrite: bool = False, progress:
     with (
         finished_folder(out, overwrite=overwrite) as folder,
         raster_env(cache_mb=plan.config.gdal_cache_mb, threads=plan.threads),
-        SceneReader(plan.scene) as reader,
     ):
         tell.begin("tiles", plan.tiles.count())
         entries = {}
-        for patch in _patches(plan, reader):
-            entries[patch.window] = _write_pixels(folder, patch, grid=plan.scene.grid, contract=contract)
+        for patch, masked in _patches(plan):
+            entries[patch.window] = _write_pixels(folder, patch, masked, grid=plan.scene.grid, contract=contract)
             tell.advance()
         ordered = tuple(entries[window] for window in plan.tiles.tiles())
         index = PatchIndex(grid=plan.scene.grid, entries=ordered, about=contract.model_dump(mode="json"))
@@ -106,6 +110,10 @@ def predict_patches(
         for one in _score(given, predictor):
             _write_scores(folder, one, grid=given.index.grid, contract=contract)
             tell.advance()
+        for entry in given.index.entries:
+            if entry.masked_pixels:
+                masked = given.read_masked(entry)
+                _write_masked(folder, entry.window, masked, grid=given.index.grid, contract=contract)
         for note in predictor.notes:
             tell.note(note)
         about = contract.with_notes(predictor.notes).model_dump(mode="json")
@@ -133,8 +141,22 @@ def _contract_of(plan: ScenePlan) -> PatchContract:
     )
 
 
-def _patches(plan: ScenePlan, reader: SceneReader) -> Iterator[Patch]:
-    """Every tile of the plan once, panel by panel; a tile on a panel's edge belongs to the first that it touches."""
+def _patches(plan: ScenePlan) -> Iterator[tuple[Patch, Masked]]:
+    """Every tile of the plan once, with the pixels that were observed and an external mask excluded."""
+    scene = plan.scene
+    with SceneReader(scene) as reader:
+        if scene.validity.mask is None:
+            for window in _windows(plan, [reader]):
+                yield reader.read(window), np.zeros(window.shape, np.bool_)
+            return
+        with SceneReader(replace(scene, validity=replace(scene.validity, mask=None, mask_band=None))) as bare:
+            for window in _windows(plan, [reader, bare]):
+                patch = reader.read(window)
+                yield patch, bare.read(window).valid & ~patch.valid
+
+
+def _windows(plan: ScenePlan, readers: Sequence[SceneReader]) -> Iterator[Window]:
+    """The tiles, panel by panel; a tile on a panel's edge belongs to the first that it touches."""
     starts, (_, width) = plan.tiles.cols.starts, plan.tiles.tile_shape
     done = 0
     for panel in plan.panels:
@@ -142,14 +164,15 @@ def _patches(plan: ScenePlan, reader: SceneReader) -> Iterator[Patch]:
         if not columns:
             continue
         done = columns.stop
-        reader.start_panel(starts[columns[0]], min(starts[columns[-1]] + width, plan.tiles.shape[1]))
+        for reader in readers:
+            reader.start_panel(starts[columns[0]], min(starts[columns[-1]] + width, plan.tiles.shape[1]))
         for window in plan.tiles.tiles(panel):
             if window.col >= starts[columns[0]]:
-                yield reader.read(window)
+                yield window
 
 
-def _write_pixels(folder: Path, patch: Patch, *, grid: GeoBox, contract: PatchContract) -> PatchEntry:
-    valid_pixels = int(np.count_nonzero(patch.valid))
+def _write_pixels(folder: Path, patch: Patch, masked: Masked, *, grid: GeoBox, contract: PatchContract) -> PatchEntry:
+    valid_pixels, masked_pixels = int(np.count_nonzero(patch.valid)), int(np.count_nonzero(masked))
     file = name_patch(patch.window) if valid_pixels else None
     if file is not None:
         write_patch(
@@ -161,7 +184,21 @@ def _write_pixels(folder: Path, patch: Patch, *, grid: GeoBox, contract: PatchCo
             names=contract.bands,
             tags={JOB_TAG: contract.tag},
         )
-    return PatchEntry(window=patch.window, file=file, valid_pixels=valid_pixels)
+    if masked_pixels:
+        _write_masked(folder, patch.window, masked, grid=grid, contract=contract)
+    return PatchEntry(window=patch.window, file=file, valid_pixels=valid_pixels, masked_pixels=masked_pixels)
+
+
+def _write_masked(folder: Path, window: Window, masked: Masked, *, grid: GeoBox, contract: PatchContract) -> None:
+    write_patch(
+        folder / name_masked(window),
+        masked[None].astype(np.uint8),
+        np.ones_like(masked),
+        grid=grid,
+        window=window,
+        names=["excluded by the mask"],
+        tags={JOB_TAG: contract.tag},
+    )
 
 
 def _load_predictor(given: PatchSet, config: Config, model: str | None) -> tuple[Predictor, str]:

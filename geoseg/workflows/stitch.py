@@ -1,7 +1,7 @@
 """Scores of patches on disk, blended into the products that `geoseg run` gives of the same scene."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,12 +13,13 @@ from geoseg.core.area import PixelArea
 from geoseg.core.area_report import AreaReport
 from geoseg.core.blend import blend
 from geoseg.core.label import align, label
-from geoseg.core.patch import Scores
+from geoseg.core.patch import MASKED, NODATA, LabelRows, Scores
 from geoseg.core.tally import AreaTally, tally_labels
 from geoseg.core.window import Window
 from geoseg.errors import ProductError
 from geoseg.outcome import RunRecord
 from geoseg.raster.classmap import BLOCK, ClassMapWriter, read_classmap, read_rows
+from geoseg.raster.patches import PatchEntry
 from geoseg.raster.safety import raster_env
 from geoseg.vector.trace import trace_polygons
 from geoseg.vector.write import write_polygons
@@ -69,6 +70,7 @@ def _write_classes(
     """classes.tif and confidence.tif, and the area of every label, by the panels of a run."""
     contract, tiles, tally = given.contract, given.tiles, AreaTally.zero()
     panels = tiles.panels(config.panel_width)
+    masked = [entry for entry in given.index.entries if entry.masked_pixels]
     progress.begin("tiles", tiles.count(panels))
     with ClassMapWriter(
         out,
@@ -82,6 +84,7 @@ def _write_classes(
             scores = _read_scores(given, panel, progress)
             rows = (label(one, given.legend) for one in blend(tiles, panel, scores, classes=len(given.legend)))
             for piece in align(rows, BLOCK, height=tiles.shape[0]):
+                _mark_masked(given, masked, piece)
                 writer.write(piece)
                 tally += tally_labels(piece.labels, piece.window, pixel_area)
         writer.finish()
@@ -122,6 +125,22 @@ def _write_polygons(given: PatchSet, folder: Path, pixel_area: PixelArea, progre
         metadata=_tags(given.contract),
     )
     progress.advance()
+
+
+def _mark_masked(given: PatchSet, entries: Sequence[PatchEntry], rows: LabelRows) -> None:
+    """NODATA becomes MASKED where the scene itself was observed."""
+    for entry in entries:
+        part = _overlap(entry.window, rows.window)
+        if part is not None:
+            masked = given.read_masked(entry)[part.slices_in(entry.window)]
+            labels = rows.labels[part.slices_in(rows.window)]
+            labels[masked & (labels == NODATA)] = MASKED
+
+
+def _overlap(one: Window, other: Window) -> Window | None:
+    row, col = max(one.row, other.row), max(one.col, other.col)
+    height, width = min(one.row_stop, other.row_stop) - row, min(one.col_stop, other.col_stop) - col
+    return Window(row=row, col=col, height=height, width=width) if height > 0 and width > 0 else None
 
 
 def _tags(contract: PatchContract) -> dict[str, str]:

@@ -124,6 +124,36 @@ def test_a_declared_conversion_happens_after_the_disk(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read(tmp_path / "stitched" / name), read(tmp_path / "run" / name))
 
 
+def test_what_a_mask_excludes_stays_told_from_nodata(tmp_path: Path) -> None:
+    pixels = write_scene(tmp_path / "scene.tif", height=150, width=600)
+    excluded = np.zeros((150, 600), np.bool_)
+    excluded[40:130, 50:300] = excluded[:, 500:] = True  # some tiles wholly
+    with rasterio.open(
+        tmp_path / "mask.tif", "w", driver="GTiff", height=150, width=600, count=1, dtype="uint8",
+        crs="EPSG:32633", transform=NORTH_UP,
+    ) as out:  # fmt: skip
+        out.write((~excluded).astype(np.uint8), 1)
+    tiny_bundle(tmp_path / "bundle", kind="pointwise", classes=3)
+    free = plan_of(tmp_path / "scene.tif", tmp_path / "bundle")
+    request = Request(
+        source=str(tmp_path / "scene.tif"), pipeline=free.pipeline, config=STRIPS, mask=str(tmp_path / "mask.tif")
+    )
+    plan = plan_scene(request)
+    segment(plan, tmp_path / "run")
+    tile_scene(plan, tmp_path / "patches")
+    predict_patches(tmp_path / "patches", tmp_path / "scores", config=ONE)
+    stitch_scores(tmp_path / "scores", tmp_path / "stitched", config=STRIPS)
+    assert (tmp_path / "stitched/areas.json").read_text() == (tmp_path / "run/areas.json").read_text()
+    np.testing.assert_array_equal(read(tmp_path / "stitched/classes.tif"), read(tmp_path / "run/classes.tif"))
+    areas = json.loads((tmp_path / "stitched/areas.json").read_text())
+    share = (excluded & (pixels != 0).all(0)).mean()
+    assert sum(areas["masked_m2"].values()) / areas["footprint_m2"] == pytest.approx(share, rel=1e-3)
+    lost = next((tmp_path / "scores").glob("*_masked.tif"))
+    lost.unlink()
+    with pytest.raises(ProductError, match=f"{lost.name} is missing"):
+        stitch_scores(tmp_path / "scores", tmp_path / "again", config=ONE)
+
+
 def test_a_patch_is_exactly_what_the_predictor_receives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_scene(tmp_path / "scene.tif")
     tiny_bundle(tmp_path / "bundle", kind="pointwise")
