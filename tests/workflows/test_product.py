@@ -237,6 +237,31 @@ def test_a_signal_while_publishing_comes_too_late(tmp_path: Path, monkeypatch: p
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+def test_bytes_reach_the_disk_before_the_names_that_promise_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a kill cannot show and a power cut would: the order of fsync and rename."""
+    events: list[tuple[str, str]] = []
+    sync, replace = os.fsync, os.replace
+
+    def recorded_sync(descriptor: int) -> None:
+        events.append(("sync", Path(f"/proc/self/fd/{descriptor}").resolve().name))
+        sync(descriptor)
+
+    def recorded_replace(source: Path, target: Path) -> None:
+        events.append(("name", target.name))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", recorded_sync)
+    monkeypatch.setattr(os, "replace", recorded_replace)
+    make(tmp_path / "out", FIRST)
+    record = events.index(("name", RECORD))
+    for name in FIRST:
+        assert events.index(("sync", name)) < events.index(("name", name)) < record
+    assert events.index(("sync", RECORD)) < record
+    assert events[record - 1] == events[record + 1] == ("sync", "out")
+
+
 def test_a_thread_may_publish(tmp_path: Path) -> None:
     thread = threading.Thread(target=make, args=(tmp_path, FIRST))
     thread.start()
