@@ -10,12 +10,17 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from geoseg.core.patch import Patch
+    from geoseg.workflows.plan import ScenePlan
 
-def measure(size: int, model: str, rounds: int) -> dict[str, float]:
-    """Medians of `rounds` interleaved rounds."""
+
+def make_plan(folder: Path, size: int, model: str) -> tuple["ScenePlan", "Patch"]:
+    """The plan of a procedural scene written to `folder`, and one of its tiles in memory."""
     from affine import Affine
     from odc.geo.geobox import GeoBox
 
@@ -25,23 +30,30 @@ def measure(size: int, model: str, rounds: int) -> dict[str, float]:
     from geoseg.presets import load_pipeline
     from geoseg.raster.write import write_raster
     from geoseg.workflows.plan import Request, plan_scene
+
+    scene = make_procedural_scene(2, height=size, width=size)
+    grid = GeoBox((size, size), Affine(*scene.transform), f"EPSG:{scene.epsg}")
+    names, tags = ("red", "green", "blue"), {"GEOSEG_LEVEL": "toa"}
+    write_raster(folder / "scene.tif", scene.reflectance, grid=grid, nodata=0, names=names, tags=tags)
+    pipeline = load_pipeline("forest", overrides=[f"model={model}", "products=[classes,confidence,areas]"])
+    plan = plan_scene(Request(source=str(folder / "scene.tif"), pipeline=pipeline))
+    height, width = plan.tiles.tile_shape
+    patch = Patch(
+        window=Window(row=0, col=0, height=height, width=width),
+        pixels=np.ascontiguousarray(scene.reflectance[:, size // 4 : size // 4 + height, :width]),
+        valid=np.ones((height, width), np.bool_),
+    )
+    return plan, patch
+
+
+def measure(size: int, model: str, rounds: int) -> dict[str, float]:
+    """Medians of `rounds` interleaved rounds."""
     from geoseg.workflows.segment import load_predictor, segment
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        scene = make_procedural_scene(2, height=size, width=size)
-        grid = GeoBox((size, size), Affine(*scene.transform), f"EPSG:{scene.epsg}")
-        names, tags = ("red", "green", "blue"), {"GEOSEG_LEVEL": "toa"}
-        write_raster(folder / "scene.tif", scene.reflectance, grid=grid, nodata=0, names=names, tags=tags)
-        pipeline = load_pipeline("forest", overrides=[f"model={model}", "products=[classes,confidence,areas]"])
-        plan = plan_scene(Request(source=str(folder / "scene.tif"), pipeline=pipeline))
+        plan, patch = make_plan(folder, size, model)
         predictor = load_predictor(plan)
-        height, width = plan.tiles.tile_shape
-        patch = Patch(
-            window=Window(row=0, col=0, height=height, width=width),
-            pixels=np.ascontiguousarray(scene.reflectance[:, size // 2 : size // 2 + height, :width]),
-            valid=np.ones((height, width), np.bool_),
-        )
         tiles = plan.tiles.count(plan.panels)
         floors, runs = [], []
         for k in range(rounds):

@@ -45,7 +45,5 @@ class ResourceError(GeosegError):
     """The machine ran out of disk or memory, or lacks a device."""
 
 
-class InterruptedRun(GeosegError):
+class InterruptedRun(KeyboardInterrupt):
     """The user or the scheduler stopped the run; no product was left half made."""
-
-    exit_code = 130

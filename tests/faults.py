@@ -1,13 +1,16 @@
 """Killing a process at every step that touches the disk, to see what it leaves."""
 
 import os
+import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any, Final
 
 KILLED: Final = 137
 """Exit status of a child that was killed at its fault."""
+HANG_SECONDS: Final = 120
 STEPS: Final = ("replace", "rename", "unlink", "remove", "rmdir", "fsync")
 """Functions of `os` that change what a crash leaves behind; each call is a place to be killed, before it acts."""
 
@@ -21,23 +24,53 @@ def run_with_fault(work: Callable[[], object], kill_at: int | None, *, report: i
     Returns:
         The child's exit status: KILLED, 0 when the work ended first, 1 when it raised.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    status = 1
-    try:
+
+    def armed() -> None:
         steps = _arm(kill_at)
         work()
         if report is not None:
             os.write(report, str(steps[0]).encode())
+
+    return wait_for(start_fork(armed))
+
+
+def start_fork(work: Callable[[], object]) -> int:
+    """The process id of a forked child that runs `work` and exits 0, or 1 when it raised.
+
+    Forking is safe only where no other thread holds a lock: keep torch and GDAL at one thread, and mark such
+    tests `alone`, so that they share a process with no test that starts threads.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        work()
         status = 0
     except BaseException:
         traceback.print_exc()
     finally:
         sys.stderr.flush()
         os._exit(status)
+
+
+def wait_for(child: int) -> int:
+    """The exit status of a child; one that hangs is killed.
+
+    Raises:
+        TimeoutError: it hung.
+    """
+    deadline = time.monotonic() + HANG_SECONDS
+    while time.monotonic() < deadline:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    raise TimeoutError(f"the forked child hung for {HANG_SECONDS} s")
 
 
 def count_faults(work: Callable[[], object]) -> int:

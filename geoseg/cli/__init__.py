@@ -88,8 +88,9 @@ def _run(words: list[str], *, debug: bool) -> int:
         return outcome if isinstance(outcome, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        return _fail("interrupted; nothing half made is left", 130)
+    except (click.Abort, KeyboardInterrupt) as stop:
+        reason = str(stop.__cause__ or stop) or "interrupted: nothing half made is left"
+        return _fail(reason, 130)
     except click.UsageError as error:
         where = f"{error.ctx.command_path} --help" if error.ctx else "geoseg --help"
         return _fail(f"{error.format_message()} (see {where})", 2)

@@ -87,7 +87,8 @@ def to_wgs84(crs: CRS, x: Floats, y: Floats) -> Transformer:
         if not finite.any():
             raise SceneError(f'the scene lies off the projection of "{crs.name}": check its transform and CRS')
         longitude, latitude = longitude[finite], latitude[finite]
-        around = AreaOfInterest(longitude.min(), latitude.min(), longitude.max(), latitude.max())
+        west, east = _within_180(float(longitude.min()), float(longitude.max()))
+        around = AreaOfInterest(west, latitude.min(), east, latitude.max())
         with warnings.catch_warnings():
             # A better datum grid may not be installed; areas do not feel the metre that it would move.
             warnings.simplefilter("ignore")
@@ -98,3 +99,12 @@ def to_wgs84(crs: CRS, x: Floats, y: Floats) -> Transformer:
         raise SceneError(f'CRS "{crs.name}" cannot be led back to WGS84: warp the scene to another')
     operation: Transformer = group.transformers[0]
     return operation
+
+
+def _within_180(west: float, east: float) -> tuple[float, float]:
+    """The same range of longitudes within ± 180, west > east across the antimeridian: grids may count to 360."""
+    if east - west >= 360:
+        return -180.0, 180.0
+    if west >= -180 and east <= 180:
+        return west, east
+    return (west + 180) % 360 - 180, (east + 180) % 360 - 180

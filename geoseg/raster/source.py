@@ -128,22 +128,28 @@ def inspect_file(path: Path, *, allow_large: bool) -> tuple[SourceFile, tuple[Ba
             notes=(*found.notes, *notes, *_unread_siblings(path)),
         )
         bands = tuple(
-            BandSource(
-                uri=str(path),
-                index=index,
-                name=f"band_{index}",
-                description=plain(dataset.descriptions[index - 1] or ""),
-                color=colors[index - 1],
-                dtype=str(np.dtype(dataset.dtypes[index - 1])),
-                scale=float(dataset.scales[index - 1]),
-                offset=float(dataset.offsets[index - 1]),
-                nodata=nodata,
-                palette=raw.color_table and colors[index - 1] == "palette",
-            )
+            _band(dataset, index, path, nodata=nodata, color_table=raw.color_table)
             for index in range(1, dataset.count + 1)
             if index != alpha
         )
         return file, bands, dict(dataset.tags())
+
+
+def _band(dataset: Any, index: int, path: Path, *, nodata: float | int | None, color_table: bool) -> BandSource:
+    """One band of an open file, with the name it has until it is matched."""
+    color = dataset.colorinterp[index - 1].name
+    return BandSource(
+        uri=str(path),
+        index=index,
+        name=f"band_{index}",
+        description=plain(dataset.descriptions[index - 1] or ""),
+        color=color,
+        dtype=str(np.dtype(dataset.dtypes[index - 1])),
+        scale=float(dataset.scales[index - 1]),
+        offset=float(dataset.offsets[index - 1]),
+        nodata=nodata,
+        palette=color_table and color == "palette",
+    )
 
 
 def parse_nodata(text: str, dtype: str, *, place: str) -> tuple[float | int | None, str | None]:

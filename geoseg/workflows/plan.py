@@ -16,7 +16,7 @@ from geoseg.core.window import Window
 from geoseg.errors import SettingsError
 from geoseg.model.bundle import Conversion, ModelBundle, check_scene, infer_level, load_bundle
 from geoseg.model.precision import Resolved, resolve_engine
-from geoseg.pipeline import Pipeline
+from geoseg.pipeline import Level, Pipeline
 from geoseg.raster.scene import Scene, SceneOptions, open_scene
 
 OUTPUT_VERSION = 1
@@ -127,17 +127,11 @@ def plan_scene(request: Request) -> ScenePlan:
         ResourceError: the engine or device asked for is not there.
     """
     pipeline, config = request.pipeline, request.config
+    found = _open(request)
     bundle = load_bundle(pipeline.model)
-    options = SceneOptions(
-        level=pipeline.scene.level,
-        collar=pipeline.scene.collar,
-        mask=request.mask,
-        allow_large=request.allow_large,
-    )
-    found = open_scene(request.source, bands=pipeline.scene.bands, options=options)
     scene = found.select(bundle.spec.band_names)
     gsd_m = ground_metres(scene)
-    level, said = infer_level(scene.level, dtype=scene.dtype, band_count=len(scene.bands))
+    level, said = infer_level(scene.level, dtype=scene.dtype, band_count=len(found.bands))
     conversion = check_scene(
         bundle.spec,
         scene_name=scene.name,
@@ -147,22 +141,14 @@ def plan_scene(request: Request) -> ScenePlan:
         gsd_m=gsd_m,
         encoding=_encoding(scene),
     )
-    resolved = resolve_engine(
+    engine = resolve_engine(
         pipeline.inference.engine,
         pipeline.inference.precision,
         config.device,
         architecture=bundle.spec.architecture,
     )
     margin = _margin(pipeline, bundle)
-    frozen = pipeline.model_copy(
-        update={
-            "scene": pipeline.scene.model_copy(update={"level": level}),
-            "tiling": pipeline.tiling.model_copy(update={"margin": margin}),
-            "inference": pipeline.inference.model_copy(
-                update={"engine": resolved.engine, "precision": resolved.precision}
-            ),
-        }
-    )
+    frozen = _freeze(pipeline, level=level, margin=margin, engine=engine)
     converted = [f"input conversion: {conversion.description}"] if conversion and conversion.description else []
     return ScenePlan(
         scene=scene,
@@ -171,9 +157,30 @@ def plan_scene(request: Request) -> ScenePlan:
         config=config,
         tiles=_tiles(frozen, bundle, scene, margin),
         conversion=conversion,
-        engine=resolved,
+        engine=engine,
         gsd_m=gsd_m,
         notes=(*scene.notes, *([said] if said else []), *converted),
+    )
+
+
+def _open(request: Request) -> Scene:
+    options = SceneOptions(
+        level=request.pipeline.scene.level,
+        collar=request.pipeline.scene.collar,
+        mask=request.mask,
+        allow_large=request.allow_large,
+    )
+    return open_scene(request.source, bands=request.pipeline.scene.bands, options=options)
+
+
+def _freeze(pipeline: Pipeline, *, level: Level | None, margin: int, engine: Resolved) -> Pipeline:
+    """The pipeline with everything decided that it left open."""
+    return pipeline.model_copy(
+        update={
+            "scene": pipeline.scene.model_copy(update={"level": level}),
+            "tiling": pipeline.tiling.model_copy(update={"margin": margin}),
+            "inference": pipeline.inference.model_copy(update={"engine": engine.engine, "precision": engine.precision}),
+        }
     )
 
 

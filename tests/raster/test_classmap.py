@@ -260,6 +260,7 @@ def test_a_disk_that_gives_back_other_pixels_is_noticed(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("limit", [200, 20_000, 300_000, 700_000])
 def test_a_full_disk_is_one_line_that_names_the_folder(tmp_path: Path, limit: int) -> None:
     """A limit on file size stands for the full disk: writing fails at the start, in the middle or in the COG."""

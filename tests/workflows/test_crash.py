@@ -13,9 +13,11 @@ import pytest
 
 from geoseg.errors import ProductError
 from geoseg.workflows.product import read_product
-from tests.faults import count_faults, run_with_fault
+from tests.faults import count_faults, run_with_fault, start_fork, wait_for
 from tests.model.bundles import tiny_bundle
-from tests.workflows.test_segment import run, write_scene
+from tests.workflows.test_segment import write_scene
+
+pytestmark = pytest.mark.alone
 
 COMMAND = ["--set", "tiling.tile=64", "--set", "tiling.margin=0", "--set-config", "threads=1", "--quiet"]
 
@@ -68,7 +70,7 @@ def test_a_kill_at_every_rename_and_fsync(inputs: Path, tmp_path: Path, *, overw
     def prepare(name: str) -> Path:
         out = tmp_path / name
         if overwrite:
-            run(inputs / "scene.tif", inputs / "bundle", out)
+            assert run_with_fault(segment_again(inputs, out, overwrite=False), kill_at=None) == 0
         return out
 
     total = count_faults(segment_again(inputs, prepare("count"), overwrite=overwrite))
@@ -77,7 +79,7 @@ def test_a_kill_at_every_rename_and_fsync(inputs: Path, tmp_path: Path, *, overw
         out = prepare(str(kill_at))
         assert run_with_fault(segment_again(inputs, out, overwrite=overwrite), kill_at=kill_at) != 0
         complete = is_product(out) if out.exists() else False
-        segment_again(inputs, out, overwrite=complete)()
+        assert run_with_fault(segment_again(inputs, out, overwrite=complete), kill_at=None) == 0
         assert is_product(out)
         assert not list(out.glob(".tmp*")), kill_at
 
@@ -90,18 +92,15 @@ def test_random_kills(inputs: Path, tmp_path: Path) -> None:
     killed = 0
     for k in range(20):
         out = tmp_path / str(k % 4)
-        child = os.fork()
-        if child == 0:
-            segment_again(inputs, out, overwrite=is_product(out))()
-            os._exit(0)
+        child = start_fork(segment_again(inputs, out, overwrite=is_product(out)))
         time.sleep(dice.uniform(0.0, 1.0) * whole)
         os.kill(child, signal.SIGKILL)
-        killed += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        killed += wait_for(child) == -signal.SIGKILL
         is_product(out)  # complete, or refused as none: never another error
     assert killed >= 10
     for k in range(4):
         out = tmp_path / str(k)
-        segment_again(inputs, out, overwrite=is_product(out))()
+        assert run_with_fault(segment_again(inputs, out, overwrite=is_product(out)), kill_at=None) == 0
         assert is_product(out)
         assert not list(out.glob(".tmp*"))
 

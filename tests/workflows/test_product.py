@@ -52,6 +52,7 @@ def test_a_product_is_all_its_files_and_their_checksums(tmp_path: Path) -> None:
     assert visible(out) == FIRST
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("before", ["nothing", "empty folder", "product", "killed run"])
 def test_a_kill_at_every_step_leaves_a_product_or_none(tmp_path: Path, before: str) -> None:
     """The earlier product, the new one, or none that is refused; then a rerun leaves the new one and no rest."""

@@ -351,6 +351,7 @@ def test_a_scene_that_breaks_midway_leaves_the_old_patches(inputs: Path, tmp_pat
     assert files(tmp_path) == {"scene.tif", "out"}
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("overwrite", [False, True], ids=["fresh", "overwrite"])
 def test_whenever_it_is_killed_a_folder_is_complete_or_not_there(inputs: Path, tmp_path: Path, overwrite: bool) -> None:
     """At every rename, unlink and flush; a rerun succeeds and leaves no rubbish."""
