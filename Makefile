@@ -10,7 +10,7 @@ PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-ch
 .PHONY: demo test test-full clean
 
 demo: $(VENV)/.installed
-	$(VENV)/bin/geoseg demo demo
+	$(VENV)/bin/geoseg demo demo --overwrite
 	@echo "The results are in $(CURDIR)/demo"
 
 test: $(VENV)/.installed-test
