@@ -15,6 +15,7 @@ from geoseg.model.predictor import Predictor
 from geoseg.raster.classmap import BLOCK
 from geoseg.raster.safety import raster_env
 from geoseg.raster.scene import Scene, SceneReader
+from geoseg.workflows.collar import suspect_collar
 from geoseg.workflows.finish import Clock, Origin, Segmented, finish, write_classes
 from geoseg.workflows.plan import ScenePlan
 from geoseg.workflows.product import check_output, stage
@@ -31,12 +32,14 @@ def segment(plan: ScenePlan, out: Path, *, overwrite: bool = False, progress: Pr
     """
     tell, clock = progress or Silent(), Clock()
     check_output(out, overwrite=overwrite)
-    for note in plan.notes:
-        tell.note(note)
     with (
         stage(out, overwrite=overwrite) as staging,
         raster_env(cache_mb=plan.config.gdal_cache_mb, threads=plan.threads),
     ):
+        collar = suspect_collar(plan.scene)
+        notes = [*plan.notes, *([collar] if collar else [])]
+        for note in notes:
+            tell.note(note)
         origin, legend, pixel_area = origin_of(plan), plan.bundle.legend, PixelArea(plan.scene.grid)
         with clock.of("model"):
             predictor = load_predictor(plan)
@@ -52,7 +55,7 @@ def segment(plan: ScenePlan, out: Path, *, overwrite: bool = False, progress: Pr
         tell.begin("products", 1)
         for note in predictor.notes:
             tell.note(note)
-        notes = (*plan.notes, *predictor.notes)
+        notes += predictor.notes
         return finish(staging, tally, origin=origin, legend=legend, pixel_area=pixel_area, clock=clock, notes=notes)
 
 

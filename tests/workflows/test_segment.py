@@ -224,6 +224,28 @@ def test_a_scene_of_nothing_but_nodata_is_a_product_of_nodata(tmp_path: Path) ->
     assert areas["nodata_m2"] == areas["footprint_m2"]
 
 
+def test_a_likely_collar_is_said_when_nothing_marks_nodata(tmp_path: Path) -> None:
+    tiny_bundle(tmp_path / "bundle", kind="pointwise", bands=RGB)
+    pixels = np.full((3, 90, 80), 90, np.uint8)
+    pixels[:, :, :20] = 255
+    for name, content, nodata in (
+        ("collar", pixels, None),
+        ("plain", pixels[:, :, 30:60], None),
+        ("told", pixels, 255),
+    ):
+        with rasterio.open(
+            tmp_path / f"{name}.tif", "w", driver="GTiff", height=90, width=content.shape[2], count=3, dtype="uint8",
+            crs="EPSG:32633", transform=NORTH_UP, photometric="RGB", nodata=nodata,
+        ) as out:  # fmt: skip
+            out.write(content)
+    notes = {
+        name: " ".join(run(tmp_path / f"{name}.tif", tmp_path / "bundle", tmp_path / name).notes)
+        for name in ("collar", "plain", "told")
+    }
+    assert "--set scene.collar=255" in notes["collar"]
+    assert "collar" not in notes["plain"] + notes["told"]
+
+
 def test_wholly_invalid_tiles_never_reach_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = np.full((3, 256, 256), 9, np.uint8)
     pixels[:, 64:] = 0
