@@ -38,9 +38,10 @@ def make_plan(folder: Path, size: int, model: str) -> tuple["ScenePlan", "Patch"
     pipeline = load_pipeline("forest", overrides=[f"model={model}", "products=[classes,confidence,areas]"])
     plan = plan_scene(Request(source=str(folder / "scene.tif"), pipeline=pipeline))
     height, width = plan.tiles.tile_shape
+    row = min(size // 4, size - height)
     patch = Patch(
         window=Window(row=0, col=0, height=height, width=width),
-        pixels=np.ascontiguousarray(scene.reflectance[:, size // 4 : size // 4 + height, :width]),
+        pixels=np.ascontiguousarray(scene.reflectance[:, row : row + height, :width]),
         valid=np.ones((height, width), np.bool_),
     )
     return plan, patch

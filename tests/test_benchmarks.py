@@ -1,0 +1,23 @@
+"""Benchmarks run, tiny, so that they cannot rot; what they measure is no matter here."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.memory import compare
+from benchmarks.throughput import measure
+
+
+@pytest.mark.slow
+def test_memory_compares_shapes(tmp_path: Path) -> None:
+    rows = compare([(600, 512), (512, 1200)], tmp_path)
+    assert [row["shape"] for row in rows] == ["600 x 512", "512 x 1200"]
+    assert rows[0]["ratio"] == 1.0
+    assert all(float(row["growth_mb"]) >= 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_throughput_is_over_the_networks_own() -> None:
+    found = measure(512, "forest-s2-rgb", 1)
+    assert found["ratio"] > 0
+    assert found["tiles"] >= 1
