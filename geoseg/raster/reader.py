@@ -23,6 +23,8 @@ Pixels = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
 CHUNK_ROWS: Final = 128
 """Rows decoded together at least, so that thin strips are not read one by one."""
+_ALIGNED_COLUMNS: Final = 512
+"""Columns held are whole blocks of at most this width: a strip as wide as the scene is held in part."""
 
 
 class PixelSource(Protocol):
@@ -127,8 +129,9 @@ class _RollingRows:
         self._source = source
         self._height, width = shape
         block_height, block_width = source.block
-        self._col = col_start // block_width * block_width
-        self._width = min(-(-col_stop // block_width) * block_width, width) - self._col
+        step = min(block_width, _ALIGNED_COLUMNS)
+        self._col = col_start // step * step
+        self._width = min(-(-col_stop // step) * step, width) - self._col
         self._step = -(-CHUNK_ROWS // block_height) * block_height
         self._chunks: deque[tuple[Window, Pixels, Bools]] = deque()
 

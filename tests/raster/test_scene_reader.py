@@ -163,6 +163,19 @@ def test_memory_of_a_panel_does_not_grow_with_the_scene(tmp_path: Path) -> None:
     assert held[0] == held[1] <= 64 * 2 * (128 + 2 * 128)
 
 
+@pytest.mark.parametrize("layout", ["strips", "tall strips", "one strip"])
+def test_memory_of_a_panel_does_not_grow_with_the_width_of_strips(tmp_path: Path, layout: Layout) -> None:
+    held = []
+    for width in (1024, 4096):
+        made = make_raster(tmp_path / f"{width}.tif", (100, width), bands=1, layout=layout)
+        with SceneReader(open_scene(made.path)) as reader:
+            reader.start_panel(512, 1024)
+            patch = reader.read(Window(row=0, col=600, height=100, width=300))
+            held.append(sum(chunk[1].nbytes for rows in reader._rows for chunk in rows._chunks))
+        assert np.array_equal(patch.pixels, made.pixels[:, :100, 600:900])
+    assert held[0] == held[1]
+
+
 def test_a_scene_is_a_small_handle(tmp_path: Path) -> None:
     folder = tmp_path / "scene"
     folder.mkdir()
