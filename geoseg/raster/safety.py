@@ -77,12 +77,14 @@ def find_local_path(text: str) -> Path:
         raise SceneError(f"{plain(text)} is not a local file: download it and give its path")
     if "\0" in text:
         raise SceneError(f"{plain(text)} has a zero byte in its name: give a plain path")
-    path = Path(text).expanduser()
+    if not text:
+        raise SceneError("an empty path was given: is a variable of the shell unset?")
     try:
+        path = Path(text).expanduser()
         if path.exists():
             return path.resolve()
-    except OSError as error:
-        raise SceneError(f"{plain(text)} cannot be looked at ({error.strerror}): check its path") from error
+    except (OSError, RuntimeError) as error:
+        raise SceneError(f"{plain(text)} cannot be looked at ({plain(str(error))}): check its path") from error
     if re.match(r"[A-Za-z][A-Za-z0-9_+.-]+:", text):
         raise SceneError(f"{plain(text)} is not a local file: give the path of the file itself, with no prefix")
     raise SceneError(f"{plain(text)} does not exist: check the path")

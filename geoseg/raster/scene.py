@@ -1,6 +1,7 @@
 """A scene: which files and bands it is made of and on which grid; its pixels are read by `reader`."""
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -96,7 +97,7 @@ def open_scene(
     files: list[SourceFile] = []
     found: list[BandSource] = []
     notes: list[str] = []
-    level = options.level
+    levels: list[tuple[str, Level]] = []
     for one in paths:
         try:
             file, its_bands, tags = inspect_file(one, allow_large=options.allow_large)
@@ -107,7 +108,8 @@ def open_scene(
             continue
         files.append(file)
         found.extend(its_bands)
-        level = level or _level(tags, file.name)
+        if options.level is None and (told := _level(tags, file.name)) is not None:
+            levels.append((file.name, told))
     if not files:
         reasons = f" ({notes[0]})" if notes else ""
         raise SceneError(f"{name} holds no raster that can be read{reasons}: give a folder with a file per band")
@@ -119,7 +121,7 @@ def open_scene(
         files=tuple(files),
         grid=files[0].grid,
         dtype="",
-        level=level,
+        level=options.level or _one_level(levels, name),
         fingerprint="",
         notes=tuple(notes),
         validity=_validity(options),
@@ -194,6 +196,8 @@ def _pixel_m2(grid: GeoBox) -> float:
 
 
 def _validity(options: SceneOptions) -> Validity:
+    if options.collar is not None and not math.isfinite(options.collar):
+        raise SceneError(f"collar {options.collar} is no finite number: NaN and infinity are never observed anyway")
     if options.mask is None:
         return Validity(collar=options.collar)
     file, bands, _ = inspect_file(find_local_file(options.mask), allow_large=options.allow_large)
@@ -210,6 +214,20 @@ def _level(tags: Mapping[str, str], name: str) -> Level | None:
         if told == level:
             return level  # type: ignore[no-any-return]
     raise SceneError(f"{name}: its tag {LEVEL_TAG}={plain(told)!r} is not one of {', '.join(get_args(Level))}")
+
+
+def _one_level(levels: Sequence[tuple[str, Level]], scene: str) -> Level | None:
+    """The level on which all files agree that state one."""
+    if not levels:
+        return None
+    first, level = levels[0]
+    for other, its_level in levels[1:]:
+        if its_level != level:
+            raise SceneError(
+                f"{scene}: {first} holds {level} values, {other} {its_level} values: give bands of one level, or say "
+                "what all of them hold with --radiometry"
+            )
+    return level
 
 
 def _list_files(path: Path) -> list[Path]:

@@ -194,6 +194,29 @@ def test_the_level_is_told_or_written_in_the_file(tmp_path: Path) -> None:
         open_scene(made.path)
 
 
+def test_files_of_different_levels_are_no_scene_unless_the_user_says_so(tmp_path: Path) -> None:
+    for name, level in (("red", "toa"), ("green", "surface")):
+        make_raster(tmp_path / f"{name}.tif", bands=1)
+        with rasterio.open(tmp_path / f"{name}.tif", "r+") as dataset:
+            dataset.update_tags(GEOSEG_LEVEL=level)
+    with pytest.raises(SceneError, match=r"holds surface values, red\.tif toa values: .* --radiometry"):
+        open_scene(tmp_path)
+    assert open_scene(tmp_path, options=SceneOptions(level="toa")).level == "toa"
+
+
+@pytest.mark.parametrize("collar", [float("nan"), float("inf")])
+def test_a_collar_is_a_number(tmp_path: Path, collar: float) -> None:
+    made = make_raster(tmp_path / "scene.tif")
+    with pytest.raises(SceneError, match="no finite number"):
+        open_scene(made.path, options=SceneOptions(collar=collar))
+
+
+@pytest.mark.parametrize(("path", "words"), [("", "empty path"), ("~nobody-of-that-name/scene.tif", "home directory")])
+def test_a_path_that_leads_nowhere_is_refused(path: str, words: str) -> None:
+    with pytest.raises(SceneError, match=words):
+        open_scene(path)
+
+
 def test_the_fingerprint_follows_every_file_that_may_change_a_pixel(tmp_path: Path) -> None:
     made = make_raster(tmp_path / "scene.tif", nodata="msk")
     other = make_raster(tmp_path / "other.tif", bands=1, dtype="uint8")
