@@ -2,9 +2,12 @@
 
 import errno
 import importlib
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import click
@@ -78,7 +81,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in words
     # --debug is accepted anywhere, as users type it last
     words = (["--debug"] if debug else []) + [word for word in words if word != "--debug"]
-    sys.exit(_run(words, debug=debug))
+    with _terminable():
+        code = _run(words, debug=debug) if all(words) else _fail("an argument is empty: is a shell variable unset?", 2)
+    sys.exit(code)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM unwinds like Ctrl-C, so that every verb removes what it was making, planning and imports included."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
 
 
 def _run(words: list[str], *, debug: bool) -> int:
@@ -92,14 +110,22 @@ def _run(words: list[str], *, debug: bool) -> int:
         reason = str(stop.__cause__ or stop) or "interrupted: nothing half made is left"
         return _fail(reason, 130)
     except click.UsageError as error:
-        where = f"{error.ctx.command_path} --help" if error.ctx else "geoseg --help"
-        return _fail(f"{error.format_message()} (see {where})", 2)
+        return _refuse(error)
     except click.ClickException as error:
         return _fail(error.format_message(), 2)
     except Exception as error:
         if debug:
             traceback.print_exc()
         return _fail(*_explain(error))
+
+
+def _refuse(error: click.UsageError) -> int:
+    """Says what is wrong with the words; the help itself where there were none."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return 2
+    where = f"{error.ctx.command_path} --help" if error.ctx else "geoseg --help"
+    return _fail(f"{error.format_message()} (see {where})", 2)
 
 
 def _explain(error: Exception) -> tuple[str, int]:
@@ -113,6 +139,8 @@ def _explain(error: Exception) -> tuple[str, int]:
         return f"disk full: {error.filename or text}; free space and run the same command again", 1
     if isinstance(error, OSError) and error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return f"no permission: {error.filename or text}; choose another place or ask for the right", 1
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'a file'}: {error.strerror}; choose another place", 1
     kind = type(error).__name__
     return f"internal error, {kind}: {text}; please report it with the output of --debug", 1
 

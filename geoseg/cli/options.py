@@ -1,5 +1,6 @@
 """Options that several verbs share, and their parsing."""
 
+import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -78,16 +79,14 @@ def resolve_pipeline(
     products: str | None = None,
 ) -> "Pipeline":
     """The pipeline that the options describe: a named one, then --set, then the flags."""
-    import yaml
-
     from geoseg.presets import load_pipeline
 
     flags = [*overrides]
     named = parse_bands(bands)
     if model:
-        flags.append(f"model={yaml.safe_dump(model).splitlines()[0]}")
+        flags.append(f"model={json.dumps(model, ensure_ascii=False)}")
     if named:
-        flags.append(f"scene.bands={yaml.safe_dump(named, default_flow_style=True, width=10_000).strip()}")
+        flags.append(f"scene.bands={json.dumps(named, ensure_ascii=False)}")
     if radiometry:
         flags.append(f"scene.level={radiometry}")
     if products:

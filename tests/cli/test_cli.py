@@ -1,11 +1,16 @@
 """What the command line promises of every verb: quick help, one line per failure, the right exit code."""
 
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from geoseg.cli import VERBS, app, main
+from tests.raster.factory import make_raster
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -50,6 +55,8 @@ def test_the_table_of_verbs_is_true() -> None:
         (["area", "missing.tif"], "missing.tif"),
         (["polygons", "missing.tif", "out.shp"], "suffix .shp is not one of"),
         (["scene", "info", "missing.tif"], "missing.tif"),
+        (["run", "", "out"], "an argument is empty"),
+        (["run", "missing.tif", ""], "an argument is empty"),
     ],
 )
 def test_bad_input_gets_one_line_and_exit_2(
@@ -62,6 +69,38 @@ def test_bad_input_gets_one_line_and_exit_2(
     assert said in err
     assert err.startswith("geoseg: ")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [[], ["scene"]])
+def test_nothing_to_do_shows_the_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith("Usage: geoseg")
+
+
+def test_a_failure_of_the_system_is_no_bug_of_geoseg(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["run", "missing.tif", "n" * 300])
+    assert stop.value.code == 1
+    assert "File name too long; choose another place" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_any_verb_ends_it_with_130_and_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    rows = np.random.default_rng(0).integers(0, 2, (2000, 2000), dtype=np.uint8)
+    make_raster(tmp_path / "map.tif", dtype="uint8", pixels=rows[None])
+    words = ["polygons", str(tmp_path / "map.tif"), str(tmp_path / "out.gpkg")]
+    with subprocess.Popen([sys.executable, "-m", "geoseg", *words], stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline and not list(tmp_path.glob(".out.*")):
+            time.sleep(0.01)
+        time.sleep(0.2)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert b"Traceback" not in said
+    assert [path.name for path in tmp_path.iterdir()] == ["map.tif"]
 
 
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:

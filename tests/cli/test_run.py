@@ -70,6 +70,12 @@ def test_a_product_is_replaced_only_when_told(case: Path, capsys: pytest.Capture
     assert not (case / "out/polygons.gpkg").exists()
 
 
+def test_a_bundle_may_lie_anywhere(case: Path) -> None:
+    place = case / ("a long folder: with 'spaces' # and é, " * 3)
+    (case / "bundle").rename(place)
+    assert geoseg("run", case / "scene.tif", case / "out", "--model", place, *FAST) == 0
+
+
 def test_a_scene_of_the_wrong_level_is_refused_with_the_remedy(case: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny_bundle(case / "other", kind="pointwise", bands=["red", "green", "blue"], level="surface")
     assert geoseg("run", case / "scene.tif", case / "out", "--model", case / "other", *FAST) == 2
