@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 from rasterio._err import CPLE_BaseError
+from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
@@ -41,6 +42,8 @@ class ClassMap:
     legend: Legend
     nodata: int = NODATA
     """The stored value that means no class; `read_rows` gives 255 in its place."""
+    masked: bool = False
+    """The file has an internal mask; 0 there means no class too."""
 
 
 class ClassMapWriter:
@@ -153,9 +156,14 @@ def read_classmap(path: Path, *, nodata: int | None = None, legend: Legend | Non
         stored = file.tags().get(LEGEND_TAG)
         colors = _file_colors(file)
         own_nodata = _nodata_of(file, path) if nodata is None else nodata
+        masked = MaskFlags.per_dataset in file.mask_flag_enums[0]
     found = legend or (parse_legend(stored, path) if stored is not None else None)
     classmap = ClassMap(
-        path=str(path), grid=grid, nodata=own_nodata, legend=found or Legend(classes=(_invent(0, colors),))
+        path=str(path),
+        grid=grid,
+        nodata=own_nodata,
+        masked=masked,
+        legend=found or Legend(classes=(_invent(0, colors),)),
     )
     if stored is None or legend is not None:
         values = _values_in(classmap)
@@ -166,7 +174,7 @@ def read_classmap(path: Path, *, nodata: int | None = None, legend: Legend | Non
                 f"{plain(path.name)} holds value {min(unknown)}, which the legend does not name {found.ids}: "
                 "add it to --legend, or name it with --nodata"
             )
-    return ClassMap(path=str(path), grid=grid, nodata=own_nodata, legend=found or classmap.legend)
+    return replace(classmap, legend=found or classmap.legend)
 
 
 def read_rows(classmap: ClassMap, *, rows: int = BLOCK) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
@@ -184,12 +192,18 @@ def read_rows(classmap: ClassMap, *, rows: int = BLOCK) -> Iterator[tuple[int, n
             count = min(rows, height - row)
             try:
                 values = file.read(1, window=RasterWindow(0, row, width, count))
+                hidden = file.read_masks(1, window=RasterWindow(0, row, width, count)) == 0 if classmap.masked else None
             except (RasterioError, CPLE_BaseError) as error:
                 raise ProductError(
                     f"{plain(path.name)} is damaged in rows {row} to {row + count - 1} ({first_cause(error)}): "
                     "make it again"
                 ) from error
-            yield row, _to_labels(values, classmap, row)
+            if hidden is not None:
+                values[hidden] = 0  # whatever the file holds there
+            labels = _to_labels(values, classmap, row)
+            if hidden is not None:
+                labels[hidden] = NODATA
+            yield row, labels
 
 
 def dump_legend(legend: Legend) -> str:
@@ -243,6 +257,8 @@ def _values_in(classmap: ClassMap) -> list[int]:
 
 def _check_band(file: Any, path: Path) -> None:
     name = plain(path.name)
+    if path.with_name(path.name + ".msk").exists():
+        raise ProductError(f"{name} has a mask beside it ({name}.msk): burn it in with gdalwarp -dstnodata 255")
     if file.count != 1:
         raise ProductError(f"{name} has {file.count} bands; a class map has one: pick it with gdal_translate -b")
     if not np.issubdtype(np.dtype(file.dtypes[0]), np.integer):

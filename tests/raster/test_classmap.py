@@ -323,6 +323,25 @@ def test_nodata_legend_and_colours_of_a_map_of_another_tool(tmp_path: Path) -> N
     np.testing.assert_array_equal(next(read_rows(found))[1], [[255, 1], [9, 255]])
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16"])
+def test_what_an_internal_mask_hides_is_no_class(tmp_path: Path, dtype: str) -> None:
+    values = np.array([[1, 2], [125, 2]], dtype=dtype)
+    seen = np.array([[True, True], [False, False]])
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(foreign(tmp_path / "m.tif", values), "r+") as file:
+        file.write_mask(seen)
+    found = read_classmap(tmp_path / "m.tif")
+    assert found.legend.ids == (1, 2)
+    np.testing.assert_array_equal(next(read_rows(found))[1], [[1, 2], [255, 255]])
+
+
+def test_a_mask_beside_a_map_is_never_dropped(tmp_path: Path) -> None:
+    path = foreign(tmp_path / "m.tif", np.ones((2, 2), np.uint8))
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(path, "r+") as file:
+        file.write_mask(np.array([[True, False], [True, True]]))
+    with pytest.raises(ProductError, match=r"m\.tif\.msk.*-dstnodata"):
+        read_classmap(path)
+
+
 @pytest.mark.parametrize(
     ("pixels", "profile", "words"),
     [
