@@ -10,7 +10,7 @@ from geoseg.cli.options import json_option, overwrite_option
 @click.command()
 @click.argument("classmap")
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--nodata", type=click.IntRange(0, 255), help="The value that is no class, where the map has no tag.")
+@click.option("--nodata", type=int, help="The value that is no class, where the map has no tag.")
 @click.option("--legend", type=click.Path(path_type=Path), help="YAML file: class id: name.")
 @overwrite_option
 @json_option
@@ -35,7 +35,7 @@ def polygons(
 @click.command()
 @click.argument("classmap")
 @click.argument("out", type=click.Path(path_type=Path), required=False)
-@click.option("--nodata", type=click.IntRange(0, 255), help="The value that is no class, where the map has no tag.")
+@click.option("--nodata", type=int, help="The value that is no class, where the map has no tag.")
 @click.option("--legend", type=click.Path(path_type=Path), help="YAML file: class id: name.")
 @click.option("--patches", type=click.Choice(["4", "8"]), help="Count patches, 4- or 8-connected.")
 @overwrite_option

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +14,14 @@ from geoseg.core.area import PixelArea
 from geoseg.core.area_report import AreaReport
 from geoseg.core.components import count_patches
 from geoseg.core.legend import LandClass, Legend
+from geoseg.core.patch import MAX_CLASSES
 from geoseg.core.tally import AreaTally, tally_labels
 from geoseg.core.window import Window
 from geoseg.errors import ProductError, SettingsError
 from geoseg.raster.classmap import ClassMap, read_classmap, read_rows
-from geoseg.raster.safety import raster_env
+from geoseg.raster.safety import find_local_file, raster_env
 from geoseg.vector.trace import trace_polygons
-from geoseg.vector.write import PolygonSummary, write_polygons
-
-_SUFFIXES = (".gpkg", ".parquet", ".fgb", ".geojson")
+from geoseg.vector.write import SUFFIXES, PolygonSummary, write_polygons
 
 
 def vectorize(
@@ -33,8 +33,8 @@ def vectorize(
         SettingsError: the suffix is not known, or the legend cannot be read.
         ProductError: `out` exists and may not be replaced, or the map cannot be read.
     """
-    if out.suffix not in _SUFFIXES:
-        raise SettingsError(f"{out}: suffix {out.suffix or 'none'} is not one of {', '.join(_SUFFIXES)}")
+    if out.suffix.lower() not in SUFFIXES:
+        raise SettingsError(f"{out}: suffix {out.suffix or 'none'} is not one of {', '.join(SUFFIXES)}")
     _check_free(out, overwrite=overwrite)
     with raster_env():
         classmap = open_classmap(source, nodata=nodata, legend=legend)
@@ -141,7 +141,7 @@ def _write_report(measured: Measured, out: Path) -> None:
 
 def open_classmap(source: str, *, nodata: int | None, legend: Path | None) -> ClassMap:
     """A class map with the legend it carries or is given."""
-    return read_classmap(Path(source), nodata=nodata, legend=None if legend is None else read_legend(legend))
+    return read_classmap(find_local_file(source), nodata=nodata, legend=None if legend is None else read_legend(legend))
 
 
 def read_legend(path: Path) -> Legend:
@@ -152,14 +152,19 @@ def read_legend(path: Path) -> Legend:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        classes = [_land_class(int(key), value) for key, value in sorted(content.items())]
-        return Legend(classes=tuple(classes))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, TypeError, ValueError, KeyError) as error:
+        classes = [_land_class(key, value) for key, value in content.items()]
+        return Legend(classes=tuple(sorted(classes, key=lambda one: one.id)))
+    except (OSError, yaml.YAMLError, AttributeError, TypeError, ValueError, KeyError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise SettingsError(f"{path}: not a legend ({reason}); write `class id: name` in each line") from error
 
 
-def _land_class(class_id: int, value: Any) -> LandClass:
+def _land_class(key: Any, value: Any) -> LandClass:
+    if not re.fullmatch(r"\d{1,3}", str(key)):
+        raise ValueError(f"class id {key!r} is not in 0 … {MAX_CLASSES - 1}")
+    class_id = int(key)
+    if value is None:
+        raise ValueError(f"class {class_id} has no name")
     if isinstance(value, dict):
         return LandClass(id=class_id, name=str(value["name"]), color=str(value["color"]))
     # evenly spread greys: a map without colours still shows its classes
@@ -168,6 +173,8 @@ def _land_class(class_id: int, value: Any) -> LandClass:
 
 
 def _check_free(out: Path, *, overwrite: bool) -> None:
+    if not out.parent.is_dir():
+        raise ProductError(f"{out.parent} is no folder: make it first, or choose another place")
     if out.is_dir():
         raise ProductError(f"{out} is a folder; name a file")
     if out.exists() and not overwrite:
