@@ -131,7 +131,7 @@ def plan_scene(request: Request) -> ScenePlan:
     bundle = load_bundle(pipeline.model)
     scene = found.select(bundle.spec.band_names)
     gsd_m = ground_metres(scene)
-    level, said = infer_level(scene.level, dtype=scene.dtype, band_count=len(found.bands))
+    level, said = infer_level(scene.level, dtype=scene.dtype, band_count=len(scene.bands))
     conversion = check_scene(
         bundle.spec,
         scene_name=scene.name,
@@ -207,6 +207,8 @@ def _margin(pipeline: Pipeline, bundle: ModelBundle) -> int:
     if wanted == "tolerance":
         return bundle.spec.margin_tolerance
     if wanted != "exact":
+        if wanted < 0:
+            raise SettingsError(f"tiling.margin={wanted} would leave gaps between tiles: use tolerance, exact or 0 up")
         return wanted
     if bundle.spec.margin_exact is None:
         raise SettingsError(
