@@ -112,6 +112,7 @@ def write_patch(
         # GDAL would take the fourth of four bytes for alpha.
         "photometric": "RGB" if count == 3 and pixels.dtype == np.uint8 else "MINISBLACK",
         "compress": "deflate",
+        "num_threads": 1,  # GDAL's threads print "Bad value 1 for ExtraSamples tag" on stderr, a race among them
         "zlevel": 1,
         "predictor": 3 if np.issubdtype(pixels.dtype, np.floating) else 2,
     }

@@ -29,6 +29,7 @@ from geoseg.raster.patches import (
     write_index,
     write_patch,
 )
+from geoseg.raster.safety import raster_env
 
 NORTH_UP = Affine(10, 0, 500_000, 0, -10, 5_400_000)
 ROTATED = Affine(8.66, 5.0, 500_000, 5.0, -8.66, 5_400_000)
@@ -234,3 +235,22 @@ def test_a_file_is_never_replaced_and_a_refusal_of_the_disk_is_said(tmp_path: Pa
     assert (tmp_path / "a").read_bytes() == b"1"
     with pytest.raises(ResourceError, match="b cannot be written"):
         store(tmp_path / "nowhere" / "b", b"2")
+
+
+def test_many_threads_write_without_a_word_from_gdal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    grid = GeoBox((512, 512), Affine(10, 0, 500_000, 0, -10, 5_400_000), "EPSG:32633")
+    window = Window(row=0, col=0, height=512, width=512)
+    rng = np.random.default_rng(0)
+    for k in range(4):
+        pixels = rng.random((4, 512, 512), dtype=np.float32)
+        with raster_env(threads=4):
+            write_patch(
+                tmp_path / f"{k}.tif",
+                pixels,
+                np.ones((512, 512), np.bool_),
+                grid=grid,
+                window=window,
+                names=["a", "b", "c", "d"],
+                tags={},
+            )
+    assert capfd.readouterr().err == ""
