@@ -220,10 +220,11 @@ def parse_legend(text: str, path: Path) -> Legend:
     try:
         return Legend(
             classes=tuple(
-                LandClass(id=int(one["id"]), name=str(one["name"]), color=str(one["color"])) for one in json.loads(text)
+                LandClass(id=int(one["id"]), name=plain(str(one["name"])), color=str(one["color"]))
+                for one in json.loads(text)
             )
         )
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ProductError(
             f"{plain(path.name)} has a damaged {LEGEND_TAG} tag ({plain(str(error))[:80]}): give --legend"
         ) from error

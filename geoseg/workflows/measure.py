@@ -19,7 +19,7 @@ from geoseg.core.tally import AreaTally, tally_labels
 from geoseg.core.window import Window
 from geoseg.errors import ProductError, SettingsError
 from geoseg.raster.classmap import ClassMap, read_classmap, read_rows
-from geoseg.raster.safety import find_local_file, raster_env
+from geoseg.raster.safety import find_local_file, plain, raster_env
 from geoseg.vector.trace import trace_polygons
 from geoseg.vector.write import SUFFIXES, PolygonSummary, write_polygons
 
@@ -166,10 +166,10 @@ def _land_class(key: Any, value: Any) -> LandClass:
     if value is None:
         raise ValueError(f"class {class_id} has no name")
     if isinstance(value, dict):
-        return LandClass(id=class_id, name=str(value["name"]), color=str(value["color"]))
+        return LandClass(id=class_id, name=plain(str(value["name"])), color=str(value["color"]))
     # evenly spread greys: a map without colours still shows its classes
     grey = 40 + class_id * 97 % 200
-    return LandClass(id=class_id, name=str(value), color=f"#{grey:02x}{grey:02x}{grey:02x}")
+    return LandClass(id=class_id, name=plain(str(value)), color=f"#{grey:02x}{grey:02x}{grey:02x}")
 
 
 def _check_free(out: Path, *, overwrite: bool) -> None:

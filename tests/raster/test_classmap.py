@@ -1,5 +1,6 @@
 """The class map on disk: what is written is what is read, as a COG, or there is nothing."""
 
+import json
 import pickle
 import resource
 import signal
@@ -332,6 +333,17 @@ def test_what_an_internal_mask_hides_is_no_class(tmp_path: Path, dtype: str) -> 
     found = read_classmap(tmp_path / "m.tif")
     assert found.legend.ids == (1, 2)
     np.testing.assert_array_equal(next(read_rows(found))[1], [[1, 2], [255, 255]])
+
+
+def test_a_legend_in_a_file_cannot_speak_to_the_terminal(tmp_path: Path) -> None:
+    path = foreign(tmp_path / "m.tif", np.ones((2, 2), np.uint8))
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(GEOSEG_LEGEND=json.dumps([{"id": 1, "name": "a\x1b]0;b\x07\nc", "color": "#000000"}]))
+    assert read_classmap(path).legend.name_of(1) == "a ]0;b c"
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(GEOSEG_LEGEND="[" * 100_000)
+    with pytest.raises(ProductError, match="damaged GEOSEG_LEGEND"):
+        read_classmap(path)
 
 
 def test_a_mask_beside_a_map_is_never_dropped(tmp_path: Path) -> None:
