@@ -32,18 +32,18 @@ _KINDS: Final = (
     (25.0, 44.0, 49.5, 0.075, 0.035),  # 0 forest
     (60.0, 61.0, 61.0, 0.050, 0.100),  # 1 pasture
     (74.0, 67.0, 68.0, 0.045, 0.100),  # 2 dry pasture
-    (46.0, 59.0, 58.0, 0.055, 0.100),  # 3 green pasture
+    (51.0, 65.0, 60.0, 0.055, 0.100),  # 3 green pasture
     (98.0, 79.0, 76.0, 0.030, 0.050),  # 4 bare soil
     (130.0, 98.0, 88.0, 0.030, 0.040),  # 5 bright soil
-    (40.0, 67.0, 60.0, 0.025, 0.050),  # 6 green crop
+    (44.0, 75.0, 62.0, 0.025, 0.050),  # 6 green crop
     (50.0, 84.0, 66.0, 0.025, 0.050),  # 7 bright green crop
     (40.0, 43.0, 52.0, 0.060, 0.120),  # 8 burnt
-    (36.0, 54.0, 56.0, 0.050, 0.090),  # 9 regrowth
+    (44.0, 65.0, 59.0, 0.050, 0.090),  # 9 regrowth
     (120.0, 96.0, 88.0, 0.030, 0.030),  # 10 road
     (88.0, 80.0, 80.0, 0.160, 0.050),  # 11 settlement
-    (22.0, 34.0, 47.0, 0.012, 0.020),  # 12 dark clear water
-    (27.0, 44.0, 57.0, 0.012, 0.020),  # 13 clear water, nearly as green as forest
-    (38.0, 54.0, 64.0, 0.012, 0.025),  # 14 turbid water
+    (26.0, 44.0, 74.0, 0.012, 0.020),  # 12 clear water: mostly the blue air above it
+    (22.0, 40.0, 76.0, 0.012, 0.020),  # 13 deep clear water
+    (48.0, 61.0, 68.0, 0.012, 0.025),  # 14 turbid water
     (62.0, 72.0, 64.0, 0.012, 0.020),  # 15 silty water
 )
 _ROAD, _SETTLEMENT, _FIRST_WATER = 10, 11, 12
@@ -160,14 +160,14 @@ def _make_land(rng: np.random.Generator, *, height: int, width: int) -> _Land:
         width=width,
         salt=int(rng.integers(1 << 30)),
         broad=tuple(lattice(cell) for cell in (420.0, 170.0, 61.0, 19.0, 7.0)),
-        broad_weights=(0.9, 0.7, 0.5, 0.33, 0.18),
+        broad_weights=(0.9, 0.7, 0.5, 0.3, 0.08),
         bend=(lattice(150.0), lattice(37.0)),
         stream=(lattice(230.0), lattice(53.0)),
         veil=lattice(500.0),
         relief=lattice(23.0),
         canopy=make_texture(rng, sigma_px=0.8),
         grain=make_texture(rng, sigma_px=1.6),
-        forest_bias=rng.uniform(-0.15, 0.3),
+        forest_bias=rng.uniform(0.0, 0.4),
         tilt=np.float32(rng.uniform(-0.6, 0.6)),
         collar=(rng.uniform(0.12, 0.28), width * rng.uniform(0.1, 0.2), width * rng.uniform(0.05, 0.2)),
         river=_draw_river(rng, width=width),
@@ -257,7 +257,7 @@ def _stands(land: _Land, *, rows: npt.NDArray[np.int64], cols: npt.NDArray[np.in
         stand += lattice.at(rows, cols) * np.float32(weight)
     vein = np.abs(land.stream[0].at(rows, cols) + land.stream[1].at(rows, cols) * np.float32(0.22))
     vein += land.broad[3].at(rows, cols) * np.float32(0.03)
-    gallery = (np.float32(0.055) - vein) * 30
+    gallery = (np.float32(0.07) - vein) * 30
     return np.asarray(np.maximum(stand, gallery), dtype=np.float32)
 
 

@@ -27,6 +27,7 @@ def small_config(shipped_config: TrainConfig) -> TrainConfig:
         ),
         "procedural": shipped_config.procedural.model_copy(update={"seeds": (1000,), "size_px": 512}),
         "clouds": shipped_config.clouds.model_copy(update={"images": ("north",)}),
+        "augment": shipped_config.augment.model_copy(update={"zoom": 0.0}),
     }
     return shipped_config.model_copy(update=update)
 
