@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -29,7 +29,9 @@ class SceneSection(Section):
         default=None, description="what the pixel values mean; null: only what the scene itself says"
     )
     collar: float | None = Field(
-        default=None, description="a value that marks pixels outside the scene in every band (no nodata tag)"
+        default=None,
+        allow_inf_nan=False,
+        description="a value that marks pixels outside the scene in every band (no nodata tag)",
     )
 
     @field_validator("bands", mode="before")
@@ -45,7 +47,7 @@ class TilingSection(Section):
     """How the scene is cut into overlapping tiles and blended back."""
 
     tile: int = Field(default=512, ge=16, le=8192, description="tile side in pixels")
-    margin: int | Literal["tolerance", "exact"] = Field(
+    margin: Annotated[int, Field(ge=0)] | Literal["tolerance", "exact"] = Field(
         default="tolerance",
         description="outer pixels of a tile with weight 0: the bundle's tolerance margin, its exact receptive "
         "field, or a number of pixels",

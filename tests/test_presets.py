@@ -46,7 +46,6 @@ configs = st.builds(
     threads=st.integers(0, 64),
     gdal_cache_mb=st.integers(16, 4096),
     panel_width=st.integers(1, 40).map(lambda k: 512 * k),
-    scratch=st.none() | words,
 )
 
 

@@ -58,7 +58,7 @@ class Scene:
     level: Level | None
     """As told, or as the files say."""
     fingerprint: str
-    """sha256 over path, size and modification time of every file that may change a pixel."""
+    """sha256 over name, size and modification time of every file that may change a pixel."""
     notes: tuple[str, ...]
     """Notices to print once, one line each."""
     validity: Validity
@@ -173,8 +173,11 @@ def _assemble(scene: Scene, bands: tuple[BandSource, ...]) -> Scene:
     mask, mask_band = scene.validity.mask, scene.validity.mask_band
     if mask is not None and mask_band is not None:
         mask_band = replace(mask_band, on_grid=same_grid(mask.grid, finest.grid))
-    stamps = [stamp for file in (*files, *([mask] if mask else [])) for stamp in file.stamps]
-    text = "\n".join(f"{one.uri}\t{one.size}\t{one.mtime_ns}" for one in stamps)
+    parts = [("scene", file) for file in files] + ([("mask", mask)] if mask else [])
+    # names without their folders: the same files elsewhere are the same input
+    text = "\n".join(
+        f"{part}\t{Path(one.uri).name}\t{one.size}\t{one.mtime_ns}" for part, file in parts for one in file.stamps
+    )
     said = [note for file in files for note in file.notes]
     unsaid = {note for file in scene.files if file.uri not in used for note in file.notes}
     return replace(

@@ -15,6 +15,7 @@ from geoseg.core.area import PixelArea
 from geoseg.core.procedural import ProceduralScene, make_procedural_scene
 from geoseg.core.tally import AreaTally, tally_labels
 from geoseg.core.window import Window
+from geoseg.errors import ProductError
 from geoseg.presets import load_pipeline
 from geoseg.raster.safety import raster_env
 from geoseg.raster.write import write_raster
@@ -23,6 +24,7 @@ from geoseg.workflows.product import check_output
 from geoseg.workflows.progress import Progress
 from geoseg.workflows.segment import segment
 
+SCENE, TRUTH = "scene.tif", "truth.tif"
 _STRIP_ROWS = 512
 
 
@@ -86,11 +88,12 @@ def run_demo(out: Path, *, seed: int, size: int, config: Config, overwrite: bool
     """
     result = out / "result"
     check_output(result, overwrite=overwrite)
+    _check_inputs(out, overwrite=overwrite)
     out.mkdir(parents=True, exist_ok=True)
     progress.begin("scene", 1)
     scene = make_procedural_scene(seed, height=size, width=size)
     grid = GeoBox((size, size), Affine(*scene.transform), f"EPSG:{scene.epsg}")
-    source = out / "scene.tif"
+    source = out / SCENE
     with raster_env():
         write_raster(
             source,
@@ -100,7 +103,7 @@ def run_demo(out: Path, *, seed: int, size: int, config: Config, overwrite: bool
             names=("red", "green", "blue"),
             tags={"GEOSEG_LEVEL": "toa"},
         )
-        write_raster(out / "truth.tif", scene.classes[None], grid=grid, nodata=255, names=("true class",))
+        write_raster(out / TRUTH, scene.classes[None], grid=grid, nodata=255, names=("true class",))
     progress.advance()
     plan = plan_scene(Request(source=str(source), pipeline=load_pipeline("forest"), config=config))
     done = segment(plan, result, overwrite=overwrite, progress=progress)
@@ -109,7 +112,14 @@ def run_demo(out: Path, *, seed: int, size: int, config: Config, overwrite: bool
         Comparison(name=one.name, mapped_ha=one.area_m2 / 1e4, true_ha=truth[one.id]) for one in done.report.classes
     )
     files = tuple(result / name for name in done.record.products)
-    return DemoResult(seed=seed, comparisons=comparisons, paths=(source, out / "truth.tif", *files))
+    return DemoResult(seed=seed, comparisons=comparisons, paths=(source, out / TRUTH, *files))
+
+
+def _check_inputs(out: Path, *, overwrite: bool) -> None:
+    """Refuses to replace files that may be the user's own."""
+    there = [name for name in (SCENE, TRUTH) if (out / name).exists()]
+    if there and not overwrite:
+        raise ProductError(f"{out} already holds {there[0]}: specify --overwrite or another folder")
 
 
 def _true_areas(scene: ProceduralScene, grid: GeoBox) -> dict[int, float]:

@@ -1,7 +1,6 @@
 """What a folder of patches was cut for: the part of a plan that its index carries; the files are `raster.patches`."""
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from geoseg.config import Config
 from geoseg.core.legend import LandClass, Legend
 from geoseg.core.tiling import TilePlan, plan_tiles
 from geoseg.errors import ProductError
@@ -178,11 +176,6 @@ def check_patches(folder: Path, *, kind: Literal["pixels", "scores"]) -> PatchSe
             if name is not None and not (folder / name).is_file():
                 raise ProductError(f"{plain(folder.name)}/{name} is missing: its index names it; make the folder again")
     return PatchSet(folder=folder, contract=contract, index=index, tiles=tiles)
-
-
-def threads_of(config: Config) -> int:
-    """Threads of the network and of GDAL."""
-    return config.threads or os.cpu_count() or 1
 
 
 def _parse(about: Mapping[str, Any], place: str) -> PatchContract:

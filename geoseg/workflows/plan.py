@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,11 +60,6 @@ class ScenePlan:
     def panels(self) -> tuple[Window, ...]:
         """The column strips the scene is walked in."""
         return self.tiles.panels(self.config.panel_width)
-
-    @property
-    def threads(self) -> int:
-        """Threads of the network and of GDAL."""
-        return self.config.threads or os.cpu_count() or 1
 
     @property
     def batch(self) -> int:

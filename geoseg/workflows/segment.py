@@ -34,7 +34,7 @@ def segment(plan: ScenePlan, out: Path, *, overwrite: bool = False, progress: Pr
     check_output(out, overwrite=overwrite)
     with (
         stage(out, overwrite=overwrite) as staging,
-        raster_env(cache_mb=plan.config.gdal_cache_mb, threads=plan.threads),
+        raster_env(cache_mb=plan.config.gdal_cache_mb, threads=plan.config.thread_count),
     ):
         collar = suspect_collar(plan.scene)
         notes = [*plan.notes, *([collar] if collar else [])]
@@ -50,7 +50,7 @@ def segment(plan: ScenePlan, out: Path, *, overwrite: bool = False, progress: Pr
                 origin=origin,
                 legend=legend,
                 pixel_area=pixel_area,
-                threads=plan.threads,
+                threads=plan.config.thread_count,
             )
         tell.begin("products", 1)
         for note in predictor.notes:
@@ -82,7 +82,7 @@ def load_predictor(plan: ScenePlan) -> Predictor:
         tile_shape=plan.tiles.tile_shape,
         batch=plan.batch,
         conversion=plan.conversion,
-        threads=plan.threads,
+        threads=plan.config.thread_count,
     )
 
 

@@ -27,7 +27,7 @@ from geoseg.raster.patches import (
 )
 from geoseg.raster.safety import raster_env
 from geoseg.raster.scene import SceneReader
-from geoseg.workflows.patch_contract import PatchContract, PatchSet, ScoreType, check_patches, threads_of
+from geoseg.workflows.patch_contract import PatchContract, PatchSet, ScoreType, check_patches
 from geoseg.workflows.patch_folder import finished_folder
 from geoseg.workflows.plan import ScenePlan
 from geoseg.workflows.progress import Progress, Silent
@@ -56,7 +56,7 @@ def tile_scene(plan: ScenePlan, out: Path, *, overwrite: bool = False, progress:
         tell.note(note)
     with (
         finished_folder(out, overwrite=overwrite) as folder,
-        raster_env(cache_mb=plan.config.gdal_cache_mb, threads=plan.threads),
+        raster_env(cache_mb=plan.config.gdal_cache_mb, threads=plan.config.thread_count),
     ):
         tell.begin("tiles", plan.tiles.count())
         entries = {}
@@ -98,7 +98,7 @@ def predict_patches(
     given = check_patches(patches, kind="pixels")
     with (
         finished_folder(out, overwrite=overwrite, reading=patches) as folder,
-        raster_env(cache_mb=config.gdal_cache_mb, threads=threads_of(config)),
+        raster_env(cache_mb=config.gdal_cache_mb, threads=config.thread_count),
     ):
         predictor, device = _load_predictor(given, config, model)
         contract = given.contract.scored(predictor.legend, scores=scores, device=device)
@@ -216,7 +216,7 @@ def _load_predictor(given: PatchSet, config: Config, model: str | None) -> tuple
         tile_shape=given.tiles.tile_shape,
         batch=wanted.batch,
         conversion=contract.conversion,
-        threads=threads_of(config),
+        threads=config.thread_count,
     )
     return predictor, resolved.device
 

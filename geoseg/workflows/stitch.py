@@ -13,7 +13,7 @@ from geoseg.errors import ProductError
 from geoseg.raster.patches import PatchEntry
 from geoseg.raster.safety import raster_env
 from geoseg.workflows.finish import Clock, Origin, Segmented, finish, write_classes
-from geoseg.workflows.patch_contract import PatchContract, PatchSet, check_patches, threads_of
+from geoseg.workflows.patch_contract import PatchContract, PatchSet, check_patches
 from geoseg.workflows.product import check_output, stage
 from geoseg.workflows.progress import Progress, Silent
 from geoseg.workflows.segment import label_panel
@@ -37,7 +37,7 @@ def stitch_scores(
         tell.note(note)
     with (
         stage(out, overwrite=overwrite) as staging,
-        raster_env(cache_mb=config.gdal_cache_mb, threads=threads_of(config)),
+        raster_env(cache_mb=config.gdal_cache_mb, threads=config.thread_count),
     ):
         origin, pixel_area = _origin(given.contract), PixelArea(given.index.grid)
         with clock.of("classes"):
@@ -47,7 +47,7 @@ def stitch_scores(
                 origin=origin,
                 legend=given.legend,
                 pixel_area=pixel_area,
-                threads=threads_of(config),
+                threads=config.thread_count,
             )
         tell.begin("products", 1)
         return finish(
