@@ -14,5 +14,5 @@ def train(config: Path, out: Path, *, data: Path) -> None:
     from geoseg.training.config import load_train_config
     from geoseg.workflows.fit import fit
 
-    fit(load_train_config(config), data=data, out=out)
+    fit(load_train_config(config), data=data, out=out, say=lambda line: click.echo(line, err=True))
     click.echo(str(out))
