@@ -119,8 +119,18 @@ class _Counter:
         """What stopped the batches: GDAL and Arrow would pass it on as a text, or not at all."""
 
     def tables(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        """One RecordBatch per batch."""
+        """One RecordBatch per batch.
+
+        It stands inside its `try` already: a signal that is pending when Arrow asks for the first one is recorded.
+        """
+        started = self._recorded(schema)
+        next(started)
+        return started
+
+    def _recorded(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """The tables after an empty one, which is there to be thrown away."""
         try:
+            yield pa.RecordBatch.from_pylist([], schema=schema)
             yield from self._tables(schema)
         except GeneratorExit:
             raise

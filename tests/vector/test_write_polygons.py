@@ -5,12 +5,14 @@ import os
 import shutil
 import sqlite3
 import subprocess
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
 import geopandas as gpd
 import numpy as np
+import pyarrow as pa
 import pyogrio
 import pytest
 import shapely
@@ -21,8 +23,9 @@ from pyproj import CRS
 from geoseg.core.area import PixelArea
 from geoseg.core.tally import tally_labels
 from geoseg.core.window import Window
-from geoseg.errors import GeosegError, ResourceError, SettingsError
-from geoseg.vector.write import SUFFIXES, PolygonSummary, write_polygons
+from geoseg.errors import GeosegError, InterruptedRun, ResourceError, SettingsError
+from geoseg.vector.trace import PolygonBatch
+from geoseg.vector.write import SUFFIXES, PolygonSummary, _Counter, write_polygons
 from tests.vector.maps import LEGEND, Labels, trace, utm_grid
 
 COLUMNS = ["class_id", "class", "area_m2", "perimeter_m", "component_id", "pixels"]
@@ -183,6 +186,28 @@ def test_a_failure_on_the_way_leaves_no_file(tmp_path: Path, suffix: str) -> Non
     with pytest.raises(GeosegError, match="polygons and pixels disagree") as caught:
         write_polygons(tmp_path / f"p{suffix}", failing(), crs=str(grid.crs), legend=LEGEND)  # type: ignore[arg-type]
     assert type(caught.value) is GeosegError
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_signal_before_the_first_batch_is_recorded_with_its_type() -> None:
+    """Python raises what is pending where it next runs: here, at the point where the tables wait to be asked."""
+    schema = pa.schema([pa.field("pixels", pa.int64())])
+    counter = _Counter(trace(make_map()), LEGEND)
+    with pytest.raises(InterruptedRun):
+        counter.tables(schema).throw(InterruptedRun("stopped by SIGTERM"))  # type: ignore[attr-defined]
+    assert type(counter.error) is InterruptedRun
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_interruption_on_the_way_stays_one(tmp_path: Path, suffix: str) -> None:
+    grid = utm_grid(make_map())
+
+    def stopped() -> Iterator[PolygonBatch]:
+        yield from trace(make_map())
+        raise InterruptedRun("stopped by SIGTERM")
+
+    with pytest.raises(InterruptedRun, match="stopped by SIGTERM"):
+        write_polygons(tmp_path / f"p{suffix}", stopped(), crs=str(grid.crs), legend=LEGEND)
     assert os.listdir(tmp_path) == []
 
 
