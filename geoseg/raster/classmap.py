@@ -2,7 +2,6 @@
 
 import colorsys
 import json
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -18,9 +17,10 @@ from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
+from geoseg.core.grid import check_grid
 from geoseg.core.legend import LandClass, Legend
 from geoseg.core.patch import MAX_CLASSES, NODATA, NOT_PROCESSED, LabelRows
-from geoseg.errors import GeosegError, ProductError
+from geoseg.errors import GeosegError, ProductError, SceneError
 from geoseg.raster.cog import BLOCK, CogWriter
 from geoseg.raster.safety import find_driver, first_cause, open_raster, plain
 
@@ -269,14 +269,13 @@ def _check_band(file: Any, path: Path) -> None:
 
 
 def _grid_of(file: Any, path: Path) -> GeoBox:
-    name, affine = plain(path.name), file.transform
-    if file.crs is None or affine.is_identity:
+    name = plain(path.name)
+    if file.crs is None or file.transform.is_identity:
         raise ProductError(f"{name} has no georeference: write it with gdal_edit.py -a_srs and -a_ullr")
-    if not all(map(math.isfinite, affine[:6])) or affine.determinant == 0:
-        raise ProductError(
-            f"{name} has an impossible transform {tuple(affine)[:6]}: write it with gdal_edit.py -a_ullr"
-        )
-    return GeoBox(file.shape, affine, file.crs.to_wkt())
+    try:
+        return check_grid(file.crs.to_wkt(), file.transform, shape=file.shape, place=name)
+    except SceneError as error:
+        raise ProductError(str(error)) from error
 
 
 def _nodata_of(file: Any, path: Path) -> int:

@@ -40,6 +40,8 @@ AFFINES = {
     "rotated": Affine.translation(500000, 5000000) * Affine.rotation(20) * Affine.scale(10, -7),
     "not square": Affine(0.1 + 0.2, 0, 500000.123456789, 0, -1 / 3, 5000000.987654321),
 }
+TWICE_ROUND = {"crs": "EPSG:4326", "transform": Affine(10, 0, -350, 0, -10, 20)}
+"""70 columns of these are 700 degrees of longitude."""
 MODIS = "+proj=sinu +lon_0=0 +x_0=0 +y_0=0 +R=6371007.181 +units=m +no_defs"
 
 Bytes = npt.NDArray[np.uint8]
@@ -363,7 +365,9 @@ def test_a_mask_beside_a_map_is_never_dropped(tmp_path: Path) -> None:
         (np.full((4, 4), 200, np.uint8), {}, "value 200 at row 0, column 0"),
         (np.full((4, 4), -1, np.int16), {}, "value -1"),
         (np.full((4, 4), 300, np.int32), {}, "value 300"),
-        (np.zeros((4, 4), np.uint8), {"transform": Affine(10, 10, 5, 10, 10, 5)}, "impossible transform"),
+        (np.zeros((4, 4), np.uint8), {"transform": Affine(10, 10, 5, 10, 10, 5)}, "is singular, pixels have no area"),
+        (np.zeros((4, 70), np.uint8), TWICE_ROUND, r"bad\.tif: it spans longitudes -350 to 350"),
+        (np.zeros((4, 4), np.uint8), {"transform": Affine(1e7, 0, 5e5, 0, -1e7, 5e6)}, r"bad\.tif: .* off the Earth"),
     ],
 )
 def test_what_is_no_class_map_is_refused(tmp_path: Path, pixels: Any, profile: Any, words: str) -> None:
