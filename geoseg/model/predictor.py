@@ -99,7 +99,9 @@ class Predictor:
         """`_run`, or None where memory ran out and a smaller batch may do."""
         try:
             return self._run(patches)
-        except torch.OutOfMemoryError as error:
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
             if self._batch == 1:
                 height, width = self._tile_shape
                 raise ResourceError(
@@ -149,6 +151,11 @@ class Predictor:
         self.notes.append(f"{self._device} ran out of memory: batch halved from {before} to {self._batch}")
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether the device, or the machine, had no room; torch has no type of its own for the latter."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator" in str(error)
 
 
 @contextlib.contextmanager

@@ -202,6 +202,17 @@ def test_no_room_for_one_tile_is_said_with_the_remedy(tmp_path: Path) -> None:
         network.predict([patch(random_pixels("uint8"))])
 
 
+def test_a_machine_without_room_says_the_same_as_a_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What torch itself says when the CPU's memory is out, which is no OutOfMemoryError."""
+    network = predictor(tiny_bundle(tmp_path / "b"))
+    monkeypatch.setattr(network, "_forward", lambda pixels: torch.empty(2**60, dtype=torch.uint8))
+    with pytest.raises(ResourceError, match=r"cpu has no room for one tile of 32 x 32 pixels: --set tiling\.tile"):
+        network.predict([patch(random_pixels("uint8"))])
+    monkeypatch.setattr(network, "_forward", lambda pixels: pixels @ pixels[:, :, :5])
+    with pytest.raises(RuntimeError, match="size"):  # any other error of torch is a bug and stays one
+        network.predict([patch(random_pixels("uint8"))])
+
+
 def test_threads_are_set_for_the_process(tmp_path: Path) -> None:
     before = torch.get_num_threads()
     try:
