@@ -139,17 +139,23 @@ class AreaReport:
             },
         }
 
-    def to_csv(self) -> str:
-        """areas.csv: one row per class, then what is no class, then the footprint; only classes have a share."""
+    def to_csv(self, patches: Mapping[int, int] | None = None) -> str:
+        """areas.csv: one row per class, then what is no class, then the footprint; only classes have a share.
+
+        Args:
+            patches: class id -> patches; adds a last column of them, empty for what is no class.
+        """
+        last = [] if patches is None else [""]
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(CSV_COLUMNS)
+        writer.writerow([*CSV_COLUMNS, *(["patches"] if patches is not None else [])])
         for one in self.classes:
             share = f"{one.share:.9g}"
-            writer.writerow([one.id, _inert(one.name), one.pixels, *_m2_ha(one.area_m2), share])
+            count = [] if patches is None else [patches.get(one.id, 0)]
+            writer.writerow([one.id, _inert(one.name), one.pixels, *_m2_ha(one.area_m2), share, *count])
         for label, name in _NOT_CLASSES.items():
-            writer.writerow(["", name, self.tally.pixel_count(label), *_m2_ha(self.tally.area_m2(label)), ""])
-        writer.writerow(["", "footprint", self.tally.pixel_count(), *_m2_ha(self.footprint_m2), ""])
+            writer.writerow(["", name, self.tally.pixel_count(label), *_m2_ha(self.tally.area_m2(label)), "", *last])
+        writer.writerow(["", "footprint", self.tally.pixel_count(), *_m2_ha(self.footprint_m2), "", *last])
         return text.getvalue()
 
     def summary(self) -> str:

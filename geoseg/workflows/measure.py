@@ -129,7 +129,7 @@ def measure(
 
 def _write_report(measured: Measured, out: Path) -> None:
     beside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    text = measured.report.to_csv()
+    text = measured.report.to_csv(measured.patches)
     if out.suffix == ".json":
         text = json.dumps(measured.to_json(), indent=2, ensure_ascii=False) + "\n"
     try:

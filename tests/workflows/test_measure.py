@@ -1,5 +1,6 @@
 """Areas and polygons of finished maps: what is asked, what is given, what is refused."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,19 @@ def test_any_value_can_be_named_as_nodata(classmap: Path) -> None:
         measure(str(classmap))
     report = measure(str(classmap), nodata=-9999).report
     assert [(one.id, one.pixels) for one in report.classes] == [(0, 2), (1, 3)]
+
+
+def test_a_csv_has_the_patches_that_were_asked_for(classmap: Path, tmp_path: Path) -> None:
+    """0 1 1 / - 1 0: the zeros touch nowhere, the ones are one piece."""
+    measure(str(classmap), tmp_path / "plain.csv", nodata=-9999)
+    measure(str(classmap), tmp_path / "counted.csv", nodata=-9999, patches=8)
+    plain, counted = (
+        list(csv.reader((tmp_path / name).read_text().splitlines())) for name in ("plain.csv", "counted.csv")
+    )
+    assert [row[:-1] for row in counted] == plain
+    assert "patches" not in plain[0]
+    assert [row[-1] for row in counted[:3]] == ["patches", "2", "1"]
+    assert {row[-1] for row in counted[3:]} == {""}
 
 
 @pytest.mark.parametrize(
