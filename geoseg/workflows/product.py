@@ -55,21 +55,21 @@ class Staging:
     def publish(self, record: RunRecord) -> RunRecord:
         """Move every staged file into the run's folder, run.json last; gives the record with the files in it.
 
-        Files of an earlier product that this one does not replace are removed. Signals wait until it is over.
+        Files of OWNED names that this product does not make are removed, whatever an earlier run.json lists.
+        Signals are ignored until it is over.
 
         Raises:
             ResourceError: a file could not be written or moved; the folder then holds the old product or none.
         """
-        with _translated(self.out), _uninterrupted():
+        with _translated(self.out), uninterrupted():
             staged = _in_order(one.name for one in self.folder.iterdir())
             record = record.with_products({name: _seal(self.folder / name) for name in staged})
             # Written before anything old is lost: a full disk is noticed here.
             (self.folder / RECORD).write_text(record.to_text(), encoding="utf-8")
             _sync(self.folder / RECORD)
-            stale = set(OWNED) | set(_listed(self.out))
             (self.out / RECORD).unlink(missing_ok=True)
             _sync(self.out)
-            for name in _in_order(stale - set(staged)):
+            for name in _in_order(set(OWNED) - set(staged)):
                 (self.out / name).unlink(missing_ok=True)
             for name in staged:
                 os.replace(self.folder / name, self.out / name)
@@ -165,8 +165,8 @@ def interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """The moment of publishing is not interrupted: a signal then comes too late to matter."""
+def uninterrupted() -> Iterator[None]:
+    """The moment of publishing is not interrupted: SIGINT and SIGTERM then come too late to matter, and are lost."""
     with _handlers(signal.SIG_IGN):
         yield
 
@@ -266,14 +266,6 @@ def _sync(path: Path) -> None:
 def _in_order(names: "Iterator[str] | set[str]") -> list[str]:
     rank = {name: k for k, name in enumerate(OWNED)}
     return sorted(names, key=lambda name: (rank.get(name, len(rank)), name))
-
-
-def _listed(out: Path) -> list[str]:
-    """The files of an older product, as its record names them."""
-    try:
-        return list(RunRecord.from_text((out / RECORD).read_bytes()).products)
-    except (OSError, ValueError):
-        return []
 
 
 def _is_record(path: Path) -> bool:

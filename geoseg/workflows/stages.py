@@ -55,7 +55,7 @@ def tile_scene(plan: ScenePlan, out: Path, *, overwrite: bool = False, progress:
     for note in plan.notes:
         tell.note(note)
     with (
-        finished_folder(out, overwrite=overwrite) as folder,
+        finished_folder(out, overwrite=overwrite, reading=_files_of(plan)) as folder,
         raster_env(cache_mb=plan.config.gdal_cache_mb, threads=plan.config.thread_count),
     ):
         tell.begin("tiles", plan.tiles.count())
@@ -97,7 +97,7 @@ def predict_patches(
     tell = progress or Silent()
     given = check_patches(patches, kind="pixels")
     with (
-        finished_folder(out, overwrite=overwrite, reading=patches) as folder,
+        finished_folder(out, overwrite=overwrite, reading=[patches]) as folder,
         raster_env(cache_mb=config.gdal_cache_mb, threads=config.thread_count),
     ):
         predictor, device = _load_predictor(given, config, model)
@@ -120,6 +120,12 @@ def predict_patches(
         index = PatchIndex(grid=given.index.grid, entries=given.index.entries, about=about)
         write_index(folder / INDEX, index)
     return index
+
+
+def _files_of(plan: ScenePlan) -> list[Path]:
+    mask = plan.scene.validity.mask
+    files = (*plan.scene.files, *([] if mask is None else [mask]))
+    return [Path(stamp.uri) for file in files for stamp in file.stamps]
 
 
 def _contract_of(plan: ScenePlan) -> PatchContract:

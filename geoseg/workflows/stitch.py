@@ -1,5 +1,6 @@
 """Scores of patches on disk, blended into the products that `geoseg run` gives of the same scene."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -77,9 +78,9 @@ def _origin(contract: PatchContract) -> Origin:
 def _label_scene(given: PatchSet, config: Config, progress: Progress) -> Iterator[LabelRows]:
     """Finished rows of the whole scene, by the panels of a run."""
     panels = given.tiles.panels(config.panel_width)
-    masked = [entry for entry in given.index.entries if entry.masked_pixels]
     progress.begin("tiles", given.tiles.count(panels))
     for panel in panels:
+        masked = [one for one in given.index.entries if one.masked_pixels and _overlap(one.window, panel)]
         for rows in label_panel(given.tiles, given.legend, panel, _read_scores(given, panel, progress)):
             _mark_masked(given, masked, rows)
             yield rows
@@ -97,13 +98,20 @@ def _read_scores(given: PatchSet, panel: Window, progress: Progress) -> Iterator
 
 
 def _mark_masked(given: PatchSet, entries: Sequence[PatchEntry], rows: LabelRows) -> None:
-    """NODATA becomes MASKED where the scene itself was observed."""
-    for entry in entries:
+    """NODATA becomes MASKED where the scene itself was observed; `entries` row-major, all as high as a tile."""
+    height, _ = given.tiles.tile_shape
+    first = bisect_right(entries, rows.window.row - height, key=_row)
+    stop = bisect_left(entries, rows.window.row_stop, key=_row)
+    for entry in entries[first:stop]:
         part = _overlap(entry.window, rows.window)
         if part is not None:
             masked = given.read_masked(entry)[part.slices_in(entry.window)]
             labels = rows.labels[part.slices_in(rows.window)]
             labels[masked & (labels == NODATA)] = MASKED
+
+
+def _row(entry: PatchEntry) -> int:
+    return entry.window.row
 
 
 def _overlap(one: Window, other: Window) -> Window | None:

@@ -91,10 +91,17 @@ def test_a_kill_at_every_step_leaves_a_product_or_none(tmp_path: Path, before: s
 
 
 def test_overwriting_removes_what_the_new_run_does_not_make_and_nothing_else(tmp_path: Path) -> None:
-    make(tmp_path, {**FIRST, "extra.bin": b"listed in run.json"})
+    make(tmp_path, FIRST)
     (tmp_path / "notes.txt").write_text("the user's")
     make(tmp_path, SECOND, overwrite=True)
     assert visible(tmp_path) == {**SECOND, "notes.txt": b"the user's"}
+
+
+def test_a_run_json_that_lists_a_file_of_the_users_does_not_remove_it(tmp_path: Path) -> None:
+    make(tmp_path, {**FIRST, "thesis.docx": b"the user's"})
+    assert "thesis.docx" in (tmp_path / RECORD).read_text()
+    make(tmp_path, SECOND, overwrite=True)
+    assert visible(tmp_path) == {**SECOND, "thesis.docx": b"the user's"}
 
 
 def test_nothing_is_lost_that_is_not_to_be_overwritten(tmp_path: Path) -> None:
