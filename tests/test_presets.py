@@ -88,6 +88,8 @@ def test_the_digest_is_of_what_may_change_a_pixel() -> None:
         ("tiling.margn=64", "unknown key tiling.margn: did you mean margin?"),
         ("tilling.margin=64", "unknown key tilling: did you mean tiling?"),
         ("tiling.tile=3", "tiling.tile = 3: Input should be greater than or equal to 16"),
+        ("tiling.margin=-32", "-32: Input should be greater than or equal to 0"),
+        ("scene.collar=.nan", "Input should be a finite number"),
         ("tiling.tile", "write KEY=VALUE"),
         ("products=[areas]", "products must contain classes"),
         ("tiling.window=hamming", "'hann', 'linear' or 'crop'"),

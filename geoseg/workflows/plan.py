@@ -201,8 +201,6 @@ def _margin(pipeline: Pipeline, bundle: ModelBundle) -> int:
     if wanted == "tolerance":
         return bundle.spec.margin_tolerance
     if wanted != "exact":
-        if wanted < 0:
-            raise SettingsError(f"tiling.margin={wanted} would leave gaps between tiles: use tolerance, exact or 0 up")
         return wanted
     if bundle.spec.margin_exact is None:
         raise SettingsError(

@@ -3,10 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from geoseg.config import Config
-from geoseg.errors import SettingsError
 from geoseg.pipeline import Pipeline
 from geoseg.workflows.plan import Request, ScenePlan, plan_scene
 from tests.model.bundles import tiny_bundle
@@ -18,16 +15,6 @@ def plan(scene: Path, bundle: Path, **sections: Any) -> ScenePlan:
         {"name": "test", "model": str(bundle), "inference": {"engine": "torch-cpu", "precision": "fp32"}, **sections}
     )
     return plan_scene(Request(source=str(scene), pipeline=pipeline, config=Config(threads=1)))
-
-
-@pytest.mark.parametrize("window", ["hann", "linear", "crop"])
-def test_a_margin_below_zero_is_refused(tmp_path: Path, window: str) -> None:
-    scene = make_raster(
-        tmp_path / "scene.tif", (200, 200), bands=3, dtype="uint8", descriptions=["red", "green", "blue"]
-    )
-    tiny_bundle(tmp_path / "bundle")
-    with pytest.raises(SettingsError, match="margin=-32 would leave gaps"):
-        plan(scene.path, tmp_path / "bundle", tiling={"tile": 64, "margin": -32, "window": window})
 
 
 def test_a_level_that_was_taken_for_granted_is_said_and_frozen(tmp_path: Path) -> None:
