@@ -39,7 +39,7 @@ def run(out: Path, *, dry_run: bool, overwrite: bool, as_json: bool, quiet: bool
     from geoseg.workflows.product import check_output, interruptible
     from geoseg.workflows.segment import segment
 
-    check_output(out, overwrite=overwrite)
+    check_output(out, overwrite=overwrite, reading=chosen["scene"])
     plan = plan_of(**chosen)
     if dry_run:
         _show(plan, as_json=as_json)
@@ -67,7 +67,7 @@ def plan(out: Path, *, overwrite: bool, as_json: bool, **chosen: Any) -> None:
     """Say what `geoseg run SCENE OUT` would do; no pixel is read and nothing is written."""
     from geoseg.workflows.product import check_output
 
-    check_output(out, overwrite=overwrite)
+    check_output(out, overwrite=overwrite, reading=chosen["scene"])
     _show(plan_of(**chosen), as_json=as_json)
 
 

@@ -133,7 +133,7 @@ def plan_scene(request: Request) -> ScenePlan:
         level=level,
         dtype=scene.dtype,
         gsd_m=gsd_m,
-        encoding=_encoding(scene),
+        encoding=None if bundle.spec.level == "any" else _encoding(scene),
     )
     engine = resolve_engine(
         pipeline.inference.engine,

@@ -104,12 +104,19 @@ def stage(out: Path, *, overwrite: bool) -> Iterator[Staging]:
         _leave(out, lock)
 
 
-def check_output(out: Path, *, overwrite: bool) -> None:
+def check_output(out: Path, *, overwrite: bool, reading: str | None = None) -> None:
     """Whether a run may write into `out`; nothing is changed. What a killed run left may be written over.
 
+    Args:
+        out: the run's folder.
+        overwrite: a product in it may be replaced.
+        reading: what is read meanwhile; a folder of bands cannot also take the results, they would become bands.
+
     Raises:
-        ProductError: `out` is a file, a product (without overwrite), or holds files that are not geoseg's.
+        ProductError: `out` is a file, a product (without overwrite), is read, or holds files that are not geoseg's.
     """
+    if reading is not None and out.exists() and out.resolve() == Path(reading).resolve():
+        raise ProductError(f"{out} is the scene itself: name another folder for the results")
     if out.is_symlink() and not out.exists():
         raise ProductError(f"{out} is a link to nothing: remove it or choose another folder")
     if out.exists() and not out.is_dir():

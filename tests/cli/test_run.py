@@ -83,6 +83,14 @@ def test_a_scene_of_the_wrong_level_is_refused_with_the_remedy(case: Path, capsy
     assert not (case / "out").exists() or not list((case / "out").glob("*.tif"))
 
 
+def test_a_folder_of_bands_does_not_take_the_results(case: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (case / "bands").mkdir()
+    (case / "scene.tif").rename(case / "bands/scene.tif")
+    assert geoseg("run", case / "bands", case / "bands", "--model", case / "bundle", *FAST) == 2
+    assert "is the scene itself" in capsys.readouterr().err
+    assert [path.name for path in (case / "bands").iterdir()] == ["scene.tif"]
+
+
 def test_missing_bands_are_refused_with_the_remedy(case: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny_bundle(case / "four", kind="pointwise", bands=["red", "green", "blue", "nir"])
     assert geoseg("run", case / "scene.tif", case / "out", "--model", case / "four", *FAST) == 2
