@@ -48,7 +48,7 @@ def parse(kind: type[Value], text: str, *, place: str) -> Value:
     """
     try:
         content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise SettingsError(f"{place} is not YAML: {_one_line(error)}; correct the file") from error
     if not isinstance(content, dict):
         raise SettingsError(f"{place} holds {type(content).__name__}, not keys and values; correct the file")
@@ -104,8 +104,8 @@ def _override(content: dict[str, Any], text: str, flag: str) -> None:
         place = inner
     try:
         place[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{flag} {text}: the value is not YAML: {_one_line(error)}") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise SettingsError(f"{flag} {text[:80]}: the value is not YAML: {_one_line(error)}") from error
 
 
 def _validate(kind: type[Value], content: Mapping[str, Any], place: str) -> Value:

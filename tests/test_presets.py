@@ -107,7 +107,7 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
         load_pipeline("forrest")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "name: [", "just words"])
+@pytest.mark.parametrize("text", ["", "[]", "name: [", "just words", "[" * 5000], ids=range(5))
 def test_a_file_that_is_no_mapping_is_refused_by_name(tmp_path: Path, text: str) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(text)

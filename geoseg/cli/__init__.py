@@ -133,6 +133,8 @@ def _explain(error: Exception) -> tuple[str, int]:
     text = " ".join(str(error).split())
     if isinstance(error, GeosegError):
         return text, error.exit_code
+    if isinstance(error, UnicodeEncodeError):
+        return f"a name is not UTF-8 text ({error.object!r}): use another name", 2
     if isinstance(error, MemoryError):
         return "out of memory: give --set-config panel_width=1024 or --set tiling.tile=256", 1
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:

@@ -23,6 +23,8 @@ class LandClass:
             raise ValueError(f"class id {self.id} is not in 0 … {MAX_CLASSES - 1}")
         if not self.name.strip():
             raise ValueError(f"class {self.id} has no name")
+        if not self.name.isprintable():
+            raise ValueError(f"class {self.id}: name {self.name!r} holds control characters")
         if not re.fullmatch(r"#[0-9a-fA-F]{6}", self.color):
             raise ValueError(f"class {self.name}: color {self.color!r} is not #rrggbb")
 

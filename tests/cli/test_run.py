@@ -91,6 +91,12 @@ def test_a_folder_of_bands_does_not_take_the_results(case: Path, capsys: pytest.
     assert [path.name for path in (case / "bands").iterdir()] == ["scene.tif"]
 
 
+def test_a_name_that_is_no_text_is_refused_in_one_line(case: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out = str(case / "out") + "\udcff"
+    assert geoseg("run", case / "scene.tif", out, "--model", case / "bundle", *FAST) == 2
+    assert capfd.readouterr().err.count("\n") == 1
+
+
 def test_missing_bands_are_refused_with_the_remedy(case: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny_bundle(case / "four", kind="pointwise", bands=["red", "green", "blue", "nir"])
     assert geoseg("run", case / "scene.tif", case / "out", "--model", case / "four", *FAST) == 2
