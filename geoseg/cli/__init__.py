@@ -137,14 +137,20 @@ def _explain(error: Exception) -> tuple[str, int]:
         return f"a name is not UTF-8 text ({error.object!r}): use another name", 2
     if isinstance(error, MemoryError):
         return "out of memory: give --set-config panel_width=1024 or --set tiling.tile=256", 1
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"disk full: {error.filename or text}; free space and run the same command again", 1
-    if isinstance(error, OSError) and error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return f"no permission: {error.filename or text}; choose another place or ask for the right", 1
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'a file'}: {error.strerror}; choose another place", 1
+        return _explain_system(error), 1
     kind = type(error).__name__
     return f"internal error, {kind}: {text}; please report it with the output of --debug", 1
+
+
+def _explain_system(error: OSError) -> str:
+    """What the operating system refused, and the remedy."""
+    place = error.filename or "a file"
+    if error.errno == errno.ENOSPC:
+        return f"disk full: {place}; free space and run the same command again"
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return f"no permission: {place}; choose another place or ask for the right"
+    return f"{place}: {error.strerror}; choose another place"
 
 
 def _fail(message: str, code: int) -> int:

@@ -55,7 +55,13 @@ def specs(draw: st.DrawFn) -> BundleSpec:
             "gsd_m": gsd_m,
             "gsd_min_m": gsd_m / 2,
             "gsd_max_m": gsd_m * 2,
-            "legend": [{"id": 3, "name": draw(TEXT.filter(str.strip)), "color": "#00fF00"}],
+            "legend": [
+                {
+                    "id": 3,
+                    "name": draw(TEXT.filter(lambda name: bool(name.strip()) and name.isprintable())),
+                    "color": "#00fF00",
+                }
+            ],
             "divisor": divisor,
             "min_size": divisor,
             "margin_tolerance": divisor * 2,
