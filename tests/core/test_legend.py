@@ -12,6 +12,8 @@ from geoseg.core.legend import LandClass, Legend
         (-1, "forest", "#00ff00", "not in 0"),
         (1, " ", "#00ff00", "has no name"),
         (1, "for\x1b[2Jest", "#00ff00", "control characters"),
+        (1, "\t=HYPERLINK(1)", "#00ff00", "control characters"),
+        (1, "\r=HYPERLINK(1)", "#00ff00", "control characters"),
         (1, "forest", "green", "is not #rrggbb"),
     ],
 )

@@ -20,6 +20,7 @@ from geoseg.model.spec import dump_spec, parse_spec
 from tests.model.bundles import tiny_bundle
 
 TEXT = st.text(max_size=20)
+CLASS_NAME = TEXT.filter(lambda name: bool(name.strip()) and name.isprintable())
 NUMBER = st.floats(allow_nan=False, allow_infinity=False, width=64)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**60), 2**60) | NUMBER | TEXT,
@@ -55,13 +56,7 @@ def specs(draw: st.DrawFn) -> BundleSpec:
             "gsd_m": gsd_m,
             "gsd_min_m": gsd_m / 2,
             "gsd_max_m": gsd_m * 2,
-            "legend": [
-                {
-                    "id": 3,
-                    "name": draw(TEXT.filter(lambda name: bool(name.strip()) and name.isprintable())),
-                    "color": "#00fF00",
-                }
-            ],
+            "legend": [{"id": 3, "name": draw(CLASS_NAME), "color": "#00fF00"}],
             "divisor": divisor,
             "min_size": divisor,
             "margin_tolerance": divisor * 2,
