@@ -60,13 +60,14 @@ def _imported(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_a_source_is_small(path: Path) -> None:
-    """Files and the bodies of functions stay readable (ruff counts arguments)."""
+    """Files and functions, without their docstring, stay readable (ruff counts arguments)."""
     text = path.read_text()
     assert text.count("\n") <= MAX_LINES
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[1] if len(node.body) > 1 and ast.get_docstring(node) else node.body[0]
-            length = (node.end_lineno or first.lineno) - first.lineno + 1
+            signature = node.body[0].lineno - node.lineno
+            length = signature + (node.end_lineno or first.lineno) - first.lineno + 1
             assert length <= MAX_FUNCTION_LINES, f"{node.name} has {length} lines"
 
 
@@ -99,7 +100,7 @@ def test_only_weights_are_big() -> None:
 
 def test_no_address_of_a_machine() -> None:
     """Nothing in the repository points to one machine's folders or one network's registry."""
-    forbidden = re.compile(rb"(?<![\w./~-])/(?:work|opt|home|root)/[a-z]|--(?:extra-)?index-url|find-links")
+    forbidden = re.compile(rb"(?<![\w./~-])/(?:work|opt|home|root)/[a-z]|--(?:extra-)?index[-]url|find[-]links")
     found = [
         path.relative_to(ROOT).as_posix()
         for path in _tracked()

@@ -76,6 +76,10 @@ class Scene:
             raise SceneError(f"{error}{left_out}") from error
         return _assemble(self, chosen)
 
+    def without_mask(self) -> "Scene":
+        """The same scene as if no external mask had been given."""
+        return replace(self, validity=replace(self.validity, mask=None, mask_band=None))
+
 
 def open_scene(
     source: str | Path, *, bands: Mapping[str, str] | None = None, options: SceneOptions | None = None

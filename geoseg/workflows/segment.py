@@ -1,7 +1,6 @@
 """One scene, top to bottom: patches → scores → blended rows → class map, areas, polygons → a finished folder."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from geoseg.core.area import PixelArea
@@ -128,8 +127,7 @@ class _Masked:
     """Tells what the external mask excluded from what was never observed; idle where there is no mask."""
 
     def __init__(self, scene: Scene) -> None:
-        bare = replace(scene, validity=replace(scene.validity, mask=None, mask_band=None))
-        self._reader = None if scene.validity.mask is None else SceneReader(bare)
+        self._reader = None if scene.validity.mask is None else SceneReader(scene.without_mask())
 
     def __enter__(self) -> "_Masked":
         if self._reader is not None:

@@ -1,7 +1,6 @@
 """The stages of a run on their own: cut a scene to disk, score the patches; how they are stitched is `stitch`."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -155,7 +154,7 @@ def _patches(plan: ScenePlan) -> Iterator[tuple[Patch, Masked]]:
             for window in _windows(plan, [reader]):
                 yield reader.read(window), np.zeros(window.shape, np.bool_)
             return
-        with SceneReader(replace(scene, validity=replace(scene.validity, mask=None, mask_band=None))) as bare:
+        with SceneReader(scene.without_mask()) as bare:
             for window in _windows(plan, [reader, bare]):
                 patch = reader.read(window)
                 yield patch, bare.read(window).valid & ~patch.valid

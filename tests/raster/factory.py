@@ -93,12 +93,7 @@ def make_raster(
     }  # fmt: skip
     if nodata == "value":
         profile["nodata"] = 0
-        # one band at nodata is enough to make a pixel invalid
-        band = np.random.default_rng(seed + 2).integers(0, len(stored), shape)
-        for k in range(len(stored)):
-            stored[k][~valid & (band == k)] = 0
-    if nodata == "nan":
-        stored[0][~valid] = np.nan
+    _mark_unobserved(stored, valid, nodata=nodata, seed=seed)
     if nodata == "alpha":
         profile |= {"photometric": "RGB" if len(stored) == 3 else "MINISBLACK", "alpha": "YES"}
     with (
@@ -114,6 +109,16 @@ def make_raster(
         if nodata in ("mask", "msk"):
             out.write_mask(valid)
     return Made(path=path, pixels=stored, valid=valid, transform=transform, crs=crs)
+
+
+def _mark_unobserved(stored: npt.NDArray[Any], valid: npt.NDArray[np.bool_], *, nodata: NodataKind, seed: int) -> None:
+    """Gives the pixels that are not observed the value that says so; one band at nodata is enough."""
+    if nodata == "value":
+        band = np.random.default_rng(seed + 2).integers(0, len(stored), valid.shape)
+        for k in range(len(stored)):
+            stored[k][~valid & (band == k)] = 0
+    if nodata == "nan":
+        stored[0][~valid] = np.nan
 
 
 VRT = """<VRTDataset rasterXSize="{width}" rasterYSize="{height}"><SRS>EPSG:32633</SRS>

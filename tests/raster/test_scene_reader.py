@@ -57,23 +57,14 @@ def test_patches_are_the_whole_image_cut_up(
     if nodata == "nan" and not dtype.startswith("float"):
         nodata = "value"
     path = tmp_path_factory.mktemp("scene") / "scene.tif"
-    made = make_raster(
-        path,
-        shape,
-        dtype=dtype,
-        nodata=nodata,
-        orientation=orientation,
-        layout=layout,
-        interleave=interleave,
-        seed=seed,
-    )
+    kind: dict[str, Any] = {"nodata": nodata, "orientation": orientation, "layout": layout, "interleave": interleave}
+    made = make_raster(path, shape, dtype=dtype, seed=seed, **kind)
     scene = open_scene(path).select(["band_1", "band_2", "band_3"])
     with rasterio.open(path) as dataset:
         whole = dataset.read([1, 2, 3])
     np.testing.assert_array_equal(whole, made.pixels)
-    padded = np.zeros((3, shape[0] + 300, shape[1] + 300), whole.dtype)
-    observed = np.zeros(padded.shape[1:], bool)
-    padded[:, : shape[0], : shape[1]], observed[: shape[0], : shape[1]] = whole, made.valid
+    padded = np.pad(whole, ((0, 0), (0, 300), (0, 300)))
+    observed = np.pad(made.valid, (0, 300))
     with SceneReader(scene) as reader:
         for left in range(0, shape[1], cut):
             right = min(left + cut, shape[1])
