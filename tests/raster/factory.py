@@ -100,15 +100,22 @@ def make_raster(
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=nodata == "mask"),
         rasterio.open(path, "w", **(profile | creation)) as out,
     ):
-        out.write(stored, range(1, len(stored) + 1))
-        for k, text in enumerate(descriptions, start=1):
-            out.set_band_description(k, text)
-        if nodata == "alpha":
-            out.write(np.where(valid, 255, 0).astype(stored.dtype), len(stored) + 1)
-            out.colorinterp = [*out.colorinterp[:-1], rasterio.enums.ColorInterp.alpha]
-        if nodata in ("mask", "msk"):
-            out.write_mask(valid)
+        _write(out, stored, valid, nodata=nodata, descriptions=descriptions)
     return Made(path=path, pixels=stored, valid=valid, transform=transform, crs=crs)
+
+
+def _write(
+    out: Any, stored: npt.NDArray[Any], valid: npt.NDArray[np.bool_], *, nodata: NodataKind, descriptions: Sequence[str]
+) -> None:
+    """Pixels, band descriptions, and alpha or mask into an open dataset."""
+    out.write(stored, range(1, len(stored) + 1))
+    for k, text in enumerate(descriptions, start=1):
+        out.set_band_description(k, text)
+    if nodata == "alpha":
+        out.write(np.where(valid, 255, 0).astype(stored.dtype), len(stored) + 1)
+        out.colorinterp = [*out.colorinterp[:-1], rasterio.enums.ColorInterp.alpha]
+    if nodata in ("mask", "msk"):
+        out.write_mask(valid)
 
 
 def _mark_unobserved(stored: npt.NDArray[Any], valid: npt.NDArray[np.bool_], *, nodata: NodataKind, seed: int) -> None:
