@@ -19,10 +19,24 @@ class ProductFile(BaseModel):
     bytes: int = Field(ge=0, description="size of the file")
 
 
-class RunRecord(BaseModel):
-    """run.json: what was made, from what, by what. It is written last; a folder without it is no product."""
+class Facts(BaseModel):
+    """What a reader of the figures must know of the scene and the model behind them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    level: str | None = Field(default=None, description="what the scene's pixel values mean")
+    conversion: str | None = Field(default=None, description="what brought them to what the bundle takes")
+    acquired: str | None = Field(default=None, description="when the scene was taken, ISO 8601")
+    platform: str | None = Field(default=None, description="what took it")
+    acquired_source: str | None = Field(default=None, description="where date and platform were found")
+    aoi: str | None = Field(default=None, description="name of the file of the area of interest")
+    bundle_licence: str | None = Field(default=None, description="licence of the model bundle")
+    training_data: str | None = Field(default=None, description="what the bundle learned from")
+    forest_definition: str | None = Field(default=None, description="what the bundle means by forest, where it says so")
+
+
+class RunRecord(Facts):
+    """run.json: what was made, from what, by what. It is written last; a folder without it is no product."""
 
     format: Literal["geoseg run 1"] = Field(default="geoseg run 1", description="kind and version of this file")
     geoseg: str = Field(description="version of geoseg")
