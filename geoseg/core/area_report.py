@@ -3,8 +3,8 @@
 import csv
 import io
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from odc.geo.geobox import GeoBox
@@ -12,11 +12,13 @@ from odc.geo.geobox import GeoBox
 from geoseg.core.area import PixelArea
 from geoseg.core.legend import Legend
 from geoseg.core.patch import MASKED, NODATA, NOT_PROCESSED, OUTSIDE_AOI
+from geoseg.core.rule_effect import RuleEffect
 from geoseg.core.tally import AreaTally
+from geoseg.core.zone_table import ZoneArea, ZoneTable
 from geoseg.errors import ProductError
 
 SCHEMA: Final = "geoseg-areas-1"
-CSV_COLUMNS: Final = ("class_id", "class", "pixels", "area_m2", "area_ha", "share")
+CSV_COLUMNS: Final = ("zone", "class_id", "class", "pixels", "area_m2", "area_ha", "share")
 _NOT_CLASSES: Final = {
     NODATA: "nodata",
     OUTSIDE_AOI: "outside aoi",
@@ -48,8 +50,15 @@ class AreaReport:
     nominal_pixel_m2: float
     classes: tuple[ClassArea, ...]
     """Every class of the legend, also one that does not occur."""
+    legend: Legend
     tally: AreaTally
     """What the figures are rounded from."""
+    zones: ZoneTable | None = None
+    """The same areas by zone, if zones were given."""
+    definition: Mapping[str, Any] | None = None
+    """The definition the map was brought to, as a document."""
+    rules: tuple[RuleEffect, ...] = field(default=())
+    """What each rule of the definition did, in order."""
 
     @staticmethod
     def from_tally(tally: AreaTally, legend: Legend, grid: GeoBox, pixel_area: PixelArea, scene: str) -> "AreaReport":
@@ -80,8 +89,17 @@ class AreaReport:
             ellipsoid=pixel_area.ellipsoid,
             nominal_pixel_m2=pixel_area.nominal_pixel_m2(),
             classes=tuple(rows),
+            legend=legend,
             tally=tally,
         )
+
+    def with_zones(self, zones: ZoneTable | None) -> "AreaReport":
+        """The report with areas by zone."""
+        return replace(self, zones=zones)
+
+    def with_definition(self, definition: Mapping[str, Any], rules: tuple[RuleEffect, ...]) -> "AreaReport":
+        """The report of a map that was brought to a definition."""
+        return replace(self, definition=definition, rules=rules)
 
     @property
     def footprint_m2(self) -> float:
@@ -129,7 +147,9 @@ class AreaReport:
             "masked_m2": {"mask": area(MASKED)},
             "not_processed_m2": area(NOT_PROCESSED),
             "classes": [_class_json(one) for one in self.classes],
-            "zones": [],
+            "definition": None if self.definition is None else dict(self.definition),
+            "rules": [one.to_json(self.legend) for one in self.rules],
+            **({"zones": []} if self.zones is None else self.zones.to_json(self.legend)),
             "nominal": {
                 "pixel_m2": self.nominal_pixel_m2,
                 "total_m2": self.nominal_m2,
@@ -142,6 +162,8 @@ class AreaReport:
     def to_csv(self, patches: Mapping[int, int] | None = None) -> str:
         """areas.csv: one row per class, then what is no class, then the footprint; only classes have a share.
 
+        Rows of the whole map have no zone. Those of a zone have no pixels: a zone cuts through them.
+
         Args:
             patches: class id -> patches; adds a last column of them, empty for what is no class.
         """
@@ -152,10 +174,14 @@ class AreaReport:
         for one in self.classes:
             share = f"{one.share:.9g}"
             count = [] if patches is None else [patches.get(one.id, 0)]
-            writer.writerow([one.id, _inert(one.name), one.pixels, *_m2_ha(one.area_m2), share, *count])
+            writer.writerow(["", one.id, _inert(one.name), one.pixels, *_m2_ha(one.area_m2), share, *count])
         for label, name in _NOT_CLASSES.items():
-            writer.writerow(["", name, self.tally.pixel_count(label), *_m2_ha(self.tally.area_m2(label)), "", *last])
-        writer.writerow(["", "footprint", self.tally.pixel_count(), *_m2_ha(self.footprint_m2), "", *last])
+            writer.writerow(
+                ["", "", name, self.tally.pixel_count(label), *_m2_ha(self.tally.area_m2(label)), "", *last]
+            )
+        writer.writerow(["", "", "footprint", self.tally.pixel_count(), *_m2_ha(self.footprint_m2), "", *last])
+        for zone in () if self.zones is None else self.zones.zones:
+            writer.writerows([*row, *last] for row in _zone_rows(zone, self.legend))
         return text.getvalue()
 
     def summary(self) -> str:
@@ -174,7 +200,32 @@ class AreaReport:
             lines.append(f"{name:<{widest}}  {pixels:>14,}  {m2 / 1e4:>16,.2f}  {rest}".rstrip())
         lines.append(f"Area on the {self.ellipsoid} ellipsoid ({self.method}; {_short(self.crs)}), no slope or height;")
         lines.append(f"{self.nominal_sentence}.")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self._rule_lines(), *self._zone_lines()])
+
+    def _rule_lines(self) -> Iterator[str]:
+        """Hectares before and after each rule, of the classes it changed or could not decide."""
+        if self.definition is not None:
+            yield f"Definition: {self.definition.get('name', '')}."
+        for rule in self.rules:
+            yield f"{rule.rule}: {rule.changed:,} changed, {rule.undetermined:,} cut by an edge and kept."
+            for one in self.legend:
+                before, after = (areas.get(one.id, 0.0) / 1e4 for areas in (rule.before_m2, rule.after_m2))
+                yield f"  {one.name}: {before:,.2f} ha before, {after:,.2f} ha after"
+
+    def _zone_lines(self) -> Iterator[str]:
+        """Hectares of each class by zone."""
+        if self.zones is None:
+            return
+        widest = max([4, *(len(zone.name) for zone in self.zones.zones)])
+        names = [one.name for one in self.legend]
+        yield "".join([f"{'zone':<{widest}}", *(f"  {name + ' ha':>16}" for name in names), f"  {'observed':>8}"])
+        for zone in self.zones.zones:
+            areas = (f"  {zone.area_m2.get(one.id, 0.0) / 1e4:>16,.2f}" for one in self.legend)
+            share = zone.classified_m2(self.legend) / zone.zone_m2 if zone.zone_m2 else 0.0
+            yield "".join([f"{zone.name:<{widest}}", *areas, f"  {share:>8.2%}"])
+        outside, overlap = self.zones.outside_m2 / 1e4, self.zones.overlap_m2 / 1e4
+        yield f"In no zone: {outside:,.2f} ha; in more than one: {overlap:,.2f} ha."
+        yield from self.zones.notes
 
     def _nominal_of(self, one: ClassArea) -> float:
         """How much larger, in percent, the nominal figure of one class is."""
@@ -190,6 +241,18 @@ def _class_json(one: ClassArea) -> Mapping[str, Any]:
         "area_ha": one.area_m2 / 1e4,
         "share": one.share,
     }
+
+
+def _zone_rows(zone: ZoneArea, legend: Legend) -> Iterator[list[object]]:
+    """Rows of areas.csv for one zone: its classes, what was not observed of it, the whole of it."""
+    classified = zone.classified_m2(legend)
+    name = _inert(zone.name)
+    for one in legend:
+        area_m2 = zone.area_m2.get(one.id, 0.0)
+        share = area_m2 / classified if classified else 0.0
+        yield [name, one.id, _inert(one.name), "", *_m2_ha(area_m2), f"{share:.9g}"]
+    yield [name, "", "not observed", "", *_m2_ha(zone.zone_m2 - classified), ""]
+    yield [name, "", "zone", "", *_m2_ha(zone.zone_m2), ""]
 
 
 def _m2_ha(area_m2: float) -> tuple[str, str]:

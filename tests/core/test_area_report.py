@@ -16,8 +16,10 @@ from geoseg.core.area import PixelArea
 from geoseg.core.area_report import CSV_COLUMNS, AreaReport
 from geoseg.core.legend import LandClass, Legend
 from geoseg.core.patch import MASKED, NODATA, NOT_PROCESSED, OUTSIDE_AOI
+from geoseg.core.rule_effect import RuleEffect
 from geoseg.core.tally import AreaTally, tally_labels
 from geoseg.core.window import Window
+from geoseg.core.zone_table import ZoneArea, ZoneTable
 from geoseg.errors import ProductError
 
 LEGEND = Legend(
@@ -51,7 +53,7 @@ def test_json_has_the_stable_keys(report: AreaReport) -> None:
     content = json.loads(json.dumps(report.to_json()))
     assert set(content) == {
         *("schema", "scene", "crs", "method", "ellipsoid", "footprint_m2", "nodata_m2", "outside_aoi_m2"),
-        *("masked_m2", "not_processed_m2", "classes", "zones", "nominal"),
+        *("masked_m2", "not_processed_m2", "classes", "definition", "rules", "zones", "nominal"),
     }
     assert content["scene"] == "scene.tif"
     assert content["crs"] == "EPSG:3857"
@@ -132,3 +134,43 @@ def test_nothing_counted_is_no_area() -> None:
     report = AreaReport.from_tally(AreaTally.zero(), LEGEND, grid, PixelArea(grid), "scene.tif")
     assert report.footprint_m2 == 0
     assert report.to_json()["nominal"]["difference_percent"] == 0
+
+
+def test_zones_have_rows_of_their_own(report: AreaReport) -> None:
+    """A zone that reaches beyond the map, with a name that a spreadsheet would run."""
+    north = ZoneArea(name="=north", area_m2={0: 4e4, 1: 5e4, NODATA: 1e4}, zone_m2=20e4)
+    table = ZoneTable(source="d.gpkg", field="name", zones=(north,), overlap_m2=0, outside_m2=3e4, notes=("a note",))
+    zoned = report.with_zones(table)
+    [zone] = zoned.to_json()["zones"]
+    assert (zone["zone"], zone["zone_m2"], zone["footprint_m2"]) == ("=north", 20e4, 10e4)
+    assert zone["coverage_share"] == pytest.approx(0.45)
+    assert zone["not_observed_m2"] == pytest.approx(11e4)
+    assert [one["share"] for one in zone["classes"]] == pytest.approx([4 / 9, 5 / 9, 0])
+    assert zoned.to_json()["zones_summary"]["outside_m2"] == 3e4
+    rows = [row for row in csv.DictReader(io.StringIO(zoned.to_csv())) if row["zone"]]
+    assert {row["zone"] for row in rows} == {"'=north"}
+    assert [row["class"] for row in rows] == ["other", "forest", "'=water", "not observed", "zone"]
+    areas = [float(row["area_m2"]) for row in rows]
+    assert sum(areas[:-1]) == areas[-1] == 20e4
+    assert "45.00%" in zoned.summary()
+    assert "a note" in zoned.summary()
+
+
+def test_rules_are_told_in_hectares_before_and_after(report: AreaReport) -> None:
+    rule = RuleEffect(
+        rule="patches below 0.5 ha",
+        before_m2={0: 5e4, 1: 6e4},
+        after_m2={0: 4e4, 1: 7e4},
+        changed=2,
+        undetermined=1,
+        undetermined_m2={0: 1e3},
+    )
+    told = report.with_definition({"name": "FAO"}, (rule,))
+    content = json.loads(json.dumps(told.to_json()))
+    assert content["definition"] == {"name": "FAO"}
+    [only] = content["rules"]
+    assert (only["changed"], only["undetermined"]) == (2, 1)
+    assert only["classes"][0] == {
+        "id": 0, "name": "other", "before_m2": 5e4, "after_m2": 4e4, "undetermined_m2": 1e3
+    }  # fmt: skip
+    assert "forest: 6.00 ha before, 7.00 ha after" in told.summary()
