@@ -20,6 +20,7 @@ from rasterio.windows import Window as RasterWindow
 from geoseg.core.grid import check_grid
 from geoseg.core.legend import LandClass, Legend
 from geoseg.core.patch import MAX_CLASSES, NODATA, NOT_PROCESSED, LabelRows
+from geoseg.core.window import Window
 from geoseg.errors import GeosegError, ProductError, SceneError
 from geoseg.raster.cog import BLOCK, CogWriter
 from geoseg.raster.safety import find_driver, first_cause, open_raster, plain
@@ -115,13 +116,17 @@ class ClassMapWriter:
             GeosegError: not whole blocks, a block written before, or a label outside the legend.
             ResourceError: the disk is full.
         """
-        unknown = rows.labels[~self._is_known[rows.labels]]
-        if unknown.size:
-            raise GeosegError(f"label {unknown[0]} under {rows.window} is not in the legend {self._legend.ids}")
-        empty = rows.labels >= NOT_PROCESSED
-        self._classes.write(rows.window, np.where(empty, np.uint8(NODATA), rows.labels))
+        self.write_labels(rows.window, rows.labels)
         if self._confidence is not None:
+            empty = rows.labels >= NOT_PROCESSED
             self._confidence.write(rows.window, np.where(empty, np.uint8(NODATA), rows.confidence))
+
+    def write_labels(self, window: Window, labels: npt.NDArray[np.uint8]) -> None:
+        """The same for a map without confidence: (height, width) class ids under a window."""
+        unknown = labels[~self._is_known[labels]]
+        if unknown.size:
+            raise GeosegError(f"label {unknown[0]} under {window} is not in the legend {self._legend.ids}")
+        self._classes.write(window, np.where(labels >= NOT_PROCESSED, np.uint8(NODATA), labels))
 
     def finish(self) -> None:
         """Make valid COGs, read every pixel back and compare it with what was written.
