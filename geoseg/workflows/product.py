@@ -28,6 +28,9 @@ OWNED: Final = (
     "classes.tif",
     "confidence.tif",
     "probabilities.tif",
+    "change.tif",
+    "change.json",
+    "change.csv",
     "areas.csv",
     "areas.json",
     "polygons.gpkg",
@@ -37,8 +40,11 @@ OWNED: Final = (
     "classes.qml",
     "item.json",
     "report.html",
+    "report.pdf",
 )
 """Names that geoseg gives to files of a run, in the order they are listed; others in the folder are never touched."""
+VIEWS: Final = ("report.html", "report.pdf")
+"""Made of the other files, at any time again (`geoseg report`): a record does not list them."""
 _STAGING: Final = re.compile(r"\.tmp-\d+-[0-9a-f]{8}")
 _NO_LOCKS: Final = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 """What a file system that cannot lock says."""
@@ -63,7 +69,8 @@ class Staging:
         """
         with _translated(self.out), uninterrupted():
             staged = _in_order(one.name for one in self.folder.iterdir())
-            record = record.with_products({name: _seal(self.folder / name) for name in staged})
+            sealed = {name: _seal(self.folder / name) for name in staged}
+            record = record.with_products({name: one for name, one in sealed.items() if name not in VIEWS})
             # Written before anything old is lost: a full disk is noticed here.
             (self.folder / RECORD).write_text(record.to_text(), encoding="utf-8")
             _sync(self.folder / RECORD)

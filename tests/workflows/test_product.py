@@ -52,6 +52,16 @@ def test_a_product_is_all_its_files_and_their_checksums(tmp_path: Path) -> None:
     assert visible(out) == FIRST
 
 
+def test_a_report_may_be_made_again_without_breaking_the_product(tmp_path: Path) -> None:
+    """It is a view of the other files: no checksum of it is kept, and a run that makes none removes the old one."""
+    out = tmp_path / "out"
+    make(out, {**FIRST, "report.html": b"a page"})
+    (out / "report.html").write_bytes(b"another page, with a sample")
+    assert list(read_product(out, checksums=True).products) == ["classes.tif", "areas.json", "polygons.parquet"]
+    make(out, SECOND, overwrite=True)
+    assert visible(out) == SECOND
+
+
 @pytest.mark.alone
 @pytest.mark.parametrize("before", ["nothing", "empty folder", "product", "killed run"])
 def test_a_kill_at_every_step_leaves_a_product_or_none(tmp_path: Path, before: str) -> None:
