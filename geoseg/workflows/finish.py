@@ -15,7 +15,7 @@ from geoseg.core.legend import Legend
 from geoseg.core.patch import LabelRows
 from geoseg.core.tally import AreaTally, tally_labels
 from geoseg.errors import GeosegError
-from geoseg.outcome import RunRecord
+from geoseg.outcome import Facts, RunRecord
 from geoseg.pipeline import Pipeline
 from geoseg.raster.classmap import ClassMapWriter, read_classmap, read_rows
 from geoseg.vector.trace import trace_polygons
@@ -53,6 +53,8 @@ class Origin:
     bundle: str
     bundle_sha256: str
     device: str
+    facts: Facts = field(default_factory=Facts)
+    """What a reader of the figures must know of scene and model."""
 
     @property
     def tags(self) -> dict[str, str]:
@@ -78,50 +80,45 @@ class Segmented:
     """The areas."""
 
 
-def write_classes(
-    folder: Path,
-    rows: Iterable[LabelRows],
-    *,
-    origin: Origin,
-    legend: Legend,
-    pixel_area: PixelArea,
-    threads: int,
-) -> AreaTally:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is to be made, and of what; the products themselves are named by the pipeline of `origin`."""
+
+    origin: Origin
+    legend: Legend
+    pixel_area: PixelArea
+    """Of the grid of the map."""
+    threads: int
+
+
+def write_classes(folder: Path, rows: Iterable[LabelRows], order: Order) -> AreaTally:
     """classes.tif, confidence.tif and the area of every label, from one walk over finished rows."""
     tally = AreaTally.zero()
     with ClassMapWriter(
         folder,
-        grid=pixel_area.grid,
-        legend=legend,
-        tags=origin.tags,
-        confidence="confidence" in origin.pipeline.products,
-        threads=threads,
+        grid=order.pixel_area.grid,
+        legend=order.legend,
+        tags=order.origin.tags,
+        confidence="confidence" in order.origin.pipeline.products,
+        threads=order.threads,
     ) as writer:
         for one in rows:
             writer.write(one)
-            tally += tally_labels(one.labels, one.window, pixel_area)
+            tally += tally_labels(one.labels, one.window, order.pixel_area)
         writer.finish()
     return tally
 
 
-def finish(
-    staging: Staging,
-    tally: AreaTally,
-    *,
-    origin: Origin,
-    legend: Legend,
-    pixel_area: PixelArea,
-    clock: Clock,
-    notes: Iterable[str],
-) -> Segmented:
+def finish(staging: Staging, tally: AreaTally, order: Order, *, clock: Clock, notes: Iterable[str]) -> Segmented:
     """Areas and polygons of the staged class map, then the whole product published, run.json last.
 
     Raises:
         GeosegError: polygons and class map differ in area; nothing is published.
         ResourceError: the disk is full; nothing is published.
     """
+    origin, pixel_area = order.origin, order.pixel_area
     report = AreaReport.from_tally(
-        tally, legend=legend, grid=pixel_area.grid, pixel_area=pixel_area, scene=origin.scene
+        tally, legend=order.legend, grid=pixel_area.grid, pixel_area=pixel_area, scene=origin.scene
     )
     if "areas" in origin.pipeline.products:
         document = json.dumps(report.to_json(), indent=2, ensure_ascii=False)
@@ -154,6 +151,7 @@ def _write_polygons(folder: Path, tally: AreaTally, *, origin: Origin, pixel_are
 def _record(origin: Origin, report: AreaReport, clock: Clock, notes: tuple[str, ...]) -> RunRecord:
     """What run.json says of a run, but for its files."""
     return RunRecord(
+        **origin.facts.model_dump(),
         geoseg=__version__,
         scene=origin.scene,
         fingerprint=origin.fingerprint,

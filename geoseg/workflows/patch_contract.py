@@ -14,6 +14,7 @@ from geoseg.core.legend import LandClass, Legend
 from geoseg.core.tiling import TilePlan, plan_tiles
 from geoseg.errors import ProductError
 from geoseg.model.bundle import Conversion, ModelBundle
+from geoseg.outcome import Facts
 from geoseg.pipeline import Pipeline
 from geoseg.raster.patches import INDEX, PatchEntry, PatchIndex, name_masked, read_index, read_patch
 from geoseg.raster.safety import plain
@@ -43,6 +44,8 @@ class PatchContract(BaseModel):
     bundle: str
     bundle_sha256: str
     conversion: Conversion | None
+    facts: Facts = Facts()
+    """What the finished product says of scene and model."""
     notes: tuple[str, ...]
     legend: tuple[LandClass, ...] | None = None
     """The classes of the scores' bands, in order."""

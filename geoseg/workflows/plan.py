@@ -15,6 +15,7 @@ from geoseg.core.window import Window
 from geoseg.errors import SettingsError
 from geoseg.model.bundle import Conversion, ModelBundle, check_scene, infer_level, load_bundle
 from geoseg.model.precision import Resolved, resolve_engine
+from geoseg.outcome import Facts
 from geoseg.pipeline import Level, Pipeline
 from geoseg.raster.scene import Scene, SceneOptions, open_scene
 
@@ -71,6 +72,18 @@ class ScenePlan:
         """sha256 that names the product: pipeline, bundle, input and output version; never the config."""
         parts = (self.pipeline.digest(), self.bundle.sha256, self.scene.fingerprint, str(OUTPUT_VERSION))
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    @property
+    def facts(self) -> Facts:
+        """What a reader of the figures must know of scene and model."""
+        spec = self.bundle.spec
+        return Facts(
+            level=self.pipeline.scene.level,
+            conversion=None if self.conversion is None else self.conversion.description or "declared by the bundle",
+            bundle_licence=spec.licence,
+            training_data=spec.training_data.description or None,
+            forest_definition=spec.forest_definition,
+        )
 
     @property
     def buffer_bytes(self) -> int:

@@ -15,7 +15,7 @@ from geoseg.raster.classmap import BLOCK
 from geoseg.raster.safety import raster_env
 from geoseg.raster.scene import Scene, SceneReader
 from geoseg.workflows.collar import suspect_collar
-from geoseg.workflows.finish import Clock, Origin, Segmented, finish, write_classes
+from geoseg.workflows.finish import Clock, Order, Origin, Segmented, finish, write_classes
 from geoseg.workflows.plan import ScenePlan
 from geoseg.workflows.product import check_output, stage
 from geoseg.workflows.progress import Progress, Silent
@@ -39,23 +39,21 @@ def segment(plan: ScenePlan, out: Path, *, overwrite: bool = False, progress: Pr
         notes = [*plan.notes, *([collar] if collar else [])]
         for note in notes:
             tell.note(note)
-        origin, legend, pixel_area = origin_of(plan), plan.bundle.legend, PixelArea(plan.scene.grid)
+        order = Order(
+            origin=origin_of(plan),
+            legend=plan.bundle.legend,
+            pixel_area=PixelArea(plan.scene.grid),
+            threads=plan.config.thread_count,
+        )
         with clock.of("model"):
             predictor = load_predictor(plan)
         with clock.of("classes"):
-            tally = write_classes(
-                staging.folder,
-                _label_scene(plan, predictor, tell),
-                origin=origin,
-                legend=legend,
-                pixel_area=pixel_area,
-                threads=plan.config.thread_count,
-            )
+            tally = write_classes(staging.folder, _label_scene(plan, predictor, tell), order)
         tell.begin("products", 1)
         for note in predictor.notes:
             tell.note(note)
         notes += predictor.notes
-        return finish(staging, tally, origin=origin, legend=legend, pixel_area=pixel_area, clock=clock, notes=notes)
+        return finish(staging, tally, order, clock=clock, notes=notes)
 
 
 def origin_of(plan: ScenePlan) -> Origin:
@@ -68,6 +66,7 @@ def origin_of(plan: ScenePlan) -> Origin:
         bundle=plan.bundle.spec.name,
         bundle_sha256=plan.bundle.sha256,
         device=plan.engine.device,
+        facts=plan.facts,
     )
 
 

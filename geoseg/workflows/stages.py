@@ -142,6 +142,7 @@ def _contract_of(plan: ScenePlan) -> PatchContract:
         bundle=plan.bundle.spec.name,
         bundle_sha256=plan.bundle.sha256,
         conversion=plan.conversion,
+        facts=plan.facts,
         notes=plan.notes,
     )
 

@@ -13,7 +13,7 @@ from geoseg.core.window import Window
 from geoseg.errors import ProductError
 from geoseg.raster.patches import PatchEntry
 from geoseg.raster.safety import raster_env
-from geoseg.workflows.finish import Clock, Origin, Segmented, finish, write_classes
+from geoseg.workflows.finish import Clock, Order, Origin, Segmented, finish, write_classes
 from geoseg.workflows.patch_contract import PatchContract, PatchSet, check_patches
 from geoseg.workflows.product import check_output, stage
 from geoseg.workflows.progress import Progress, Silent
@@ -40,26 +40,16 @@ def stitch_scores(
         stage(out, overwrite=overwrite) as staging,
         raster_env(cache_mb=config.gdal_cache_mb, threads=config.thread_count),
     ):
-        origin, pixel_area = _origin(given.contract), PixelArea(given.index.grid)
-        with clock.of("classes"):
-            tally = write_classes(
-                staging.folder,
-                _label_scene(given, config, tell),
-                origin=origin,
-                legend=given.legend,
-                pixel_area=pixel_area,
-                threads=config.thread_count,
-            )
-        tell.begin("products", 1)
-        return finish(
-            staging,
-            tally,
-            origin=origin,
+        order = Order(
+            origin=_origin(given.contract),
             legend=given.legend,
-            pixel_area=pixel_area,
-            clock=clock,
-            notes=given.contract.notes,
+            pixel_area=PixelArea(given.index.grid),
+            threads=config.thread_count,
         )
+        with clock.of("classes"):
+            tally = write_classes(staging.folder, _label_scene(given, config, tell), order)
+        tell.begin("products", 1)
+        return finish(staging, tally, order, clock=clock, notes=given.contract.notes)
 
 
 def _origin(contract: PatchContract) -> Origin:
@@ -72,6 +62,7 @@ def _origin(contract: PatchContract) -> Origin:
         bundle=contract.bundle,
         bundle_sha256=contract.bundle_sha256,
         device=str(contract.device),
+        facts=contract.facts,
     )
 
 
