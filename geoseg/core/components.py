@@ -4,7 +4,8 @@ Rows are cut into runs of equal labels; runs that touch are edges of a graph who
 by scipy. Blocks only decide how many rows are looked at together, never the result.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
@@ -13,13 +14,15 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from geoseg.core.patch import MAX_CLASSES
-from geoseg.errors import ResourceError
+from geoseg.errors import GeosegError, ResourceError
 
 Connectivity = Literal[4, 8]
 Labels = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.int32]
+Int64s = npt.NDArray[np.int64]
 
-_MOST_RUNS: Final = 2**31 - 1
+_MOST_PARTS: Final = 2**31 - 2
+_BAND_PIXELS: Final = 1 << 20
 
 
 def count_patches(rows: Iterable[Labels], connectivity: Connectivity) -> dict[int, int]:
@@ -33,9 +36,10 @@ def count_patches(rows: Iterable[Labels], connectivity: Connectivity) -> dict[in
     border: tuple[Labels, Ids] | None = None
     border_classes = np.zeros(0, np.uint8)
     for block in rows:
-        runs = _find_runs(block)
+        starts = _starts(block)
+        runs = _find_runs(starts)
         edges = [_touching(block[:-1], runs[:-1], block[1:], runs[1:], connectivity)]
-        classes = np.concatenate([block[_starts(block)], border_classes])
+        classes = np.concatenate([block[starts], border_classes])
         if border is not None:
             # Components open at the seam take part as further nodes behind the block's own runs.
             above = border[1] + (runs[-1, -1] + 1)
@@ -47,6 +51,164 @@ def count_patches(rows: Iterable[Labels], connectivity: Connectivity) -> dict[in
         border_classes = np.zeros(len(open_ids), np.uint8)
         border_classes[border[1]] = border[0]
     return {int(one): int(counts[one]) for one in np.flatnonzero(counts[:MAX_CLASSES])}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ComponentIndex:
+    """The components of a map, without its pixels: memory grows with components and seams, not with the map.
+
+    Components are numbered 1 … `count` in the order of their first pixel, row-major; 0 is what is no class (labels
+    from 200).
+    """
+
+    class_of: Labels
+    """(count + 1,) class id of each component; entry 0 is not used."""
+    pixels: Int64s
+    """(count + 1,) pixels of each component; entry 0 is 0."""
+    connectivity: Connectivity
+    component_of_part: Ids
+    """(parts + 1,) component of each piece that one band of rows sees; entry 0 is 0."""
+    band_row: Int64s
+    """(bands + 1,) first row of each band that was looked at on its own, then the height of the map."""
+    band_part: Int64s
+    """(bands + 1,) parts before each band."""
+
+    @property
+    def count(self) -> int:
+        """Components."""
+        return len(self.class_of) - 1
+
+    def ids(self, row: int, labels: Labels) -> Ids:
+        """(height, full width) component ids of the rows from `row` on, for one of the blocks that were indexed.
+
+        Blocks may be asked for in any order, and in threads. What `split_rows` makes of a block is taken too.
+
+        Raises:
+            GeosegError: the rows do not begin and end where those of a block did, or hold other labels.
+        """
+        ends = (row, row + len(labels))
+        first, stop = (int(one) for one in np.searchsorted(self.band_row, ends))
+        if not np.array_equal(np.take(self.band_row, (first, stop), mode="clip"), ends):
+            raise GeosegError(f"internal error: rows {row} to {ends[1] - 1} are not a block that was indexed")
+        ids = np.empty(labels.shape, np.int32)
+        for band in range(first, stop):
+            rows = slice(int(self.band_row[band]) - row, int(self.band_row[band + 1]) - row)
+            parts = _find_parts(labels[rows], self.connectivity)
+            before = int(self.band_part[band])
+            if before + parts.count != self.band_part[band + 1]:
+                raise GeosegError(f"internal error: rows {row} on are not the labels that were indexed")
+            of_part = self.component_of_part[before : before + parts.count + 1].copy()
+            of_part[0] = 0
+            np.take(of_part[parts.of_run], parts.run, out=ids[rows])
+        return ids
+
+
+def index_components(rows: Iterable[tuple[int, Labels]], connectivity: Connectivity) -> ComponentIndex:
+    """The components of a map, in one pass over it; a second pass gets their ids from `ComponentIndex.ids`.
+
+    Args:
+        rows: (first row, (height, full width) labels) of the whole map, from the top, without gaps.
+        connectivity: 4 = over sides; 8 = over sides and corners.
+
+    Raises:
+        GeosegError: the rows have a gap or differ in width.
+        ResourceError: the map has 2^31 pieces of components or more.
+    """
+    index = _Indexer(connectivity)
+    for row, block in split_rows(rows):
+        index.feed(row, block)
+    return index.finish()
+
+
+def split_rows(rows: Iterable[tuple[int, Labels]]) -> Iterator[tuple[int, Labels]]:
+    """The same rows, at most 2^20 pixels at a time if a row has no more."""
+    for row, block in rows:
+        height = max(1, _BAND_PIXELS // max(block.shape[1], 1))
+        for top in range(0, len(block), height):
+            yield row + top, block[top : top + height]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Parts:
+    """The components of a band on its own, numbered 1 … count in the order of their first pixel; 0 = no class."""
+
+    count: int
+    class_of: Labels
+    pixels: Int64s
+    of_run: Ids
+    run: Ids
+    """(height, width) run ids."""
+
+
+def _find_parts(band: Labels, connectivity: Connectivity) -> _Parts:
+    starts = _starts(band)
+    run = _find_runs(starts)
+    start = np.flatnonzero(starts)
+    classes = band.ravel()[start]
+    component = _components(len(start), _touching(band[:-1], run[:-1], band[1:], run[1:], connectivity))
+    first = np.zeros(int(component.max(initial=-1)) + 1, np.int64)
+    first[component[::-1]] = np.arange(len(start) - 1, -1, -1)  # of equal indices the last assignment stays
+    first = np.sort(first[classes[first] < MAX_CLASSES])
+    number = np.zeros(int(component.max(initial=-1)) + 1, np.int32)
+    number[component[first]] = np.arange(1, len(first) + 1, dtype=np.int32)
+    of_run = number[component]
+    pixels = np.bincount(of_run, weights=np.diff(start, append=band.size), minlength=len(first) + 1).astype(np.int64)
+    class_of = np.concatenate([np.zeros(1, np.uint8), classes[first]])
+    return _Parts(count=len(first), class_of=class_of, pixels=pixels, of_run=of_run, run=run)
+
+
+class _Indexer:
+    """Parts of bands on their way to a `ComponentIndex`."""
+
+    __slots__ = ("above", "classes", "connectivity", "edges", "parts", "pixels", "rows")
+
+    def __init__(self, connectivity: Connectivity) -> None:
+        self.connectivity = connectivity
+        self.above: tuple[Labels, Ids] | None = None
+        self.rows, self.parts = [0], [0]
+        self.classes: list[Labels] = [np.zeros(1, np.uint8)]
+        self.pixels: list[Int64s] = [np.zeros(1, np.int64)]
+        self.edges: list[Ids] = [np.zeros((2, 0), np.int32)]
+
+    def feed(self, row: int, band: Labels) -> None:
+        """The next rows."""
+        if row != self.rows[-1] or (self.above is not None and band.shape[1] != len(self.above[0])):
+            raise GeosegError(f"internal error: rows {row} x {band.shape} do not follow row {self.rows[-1]}")
+        parts = _find_parts(band, self.connectivity)
+        before = self.parts[-1]
+        if before + parts.count > _MOST_PARTS:
+            raise ResourceError("the map has more than 2^31 pieces of patches: work on parts of it")
+        of_run = parts.of_run + np.int32(before)
+        if self.above is not None:
+            label, part = self.above
+            top = of_run[parts.run[:1]]
+            self.edges.append(_touching(label[None], part[None], band[:1], top, self.connectivity))
+        self.above = band[-1].copy(), of_run[parts.run[-1]]
+        self.classes.append(parts.class_of[1:])
+        self.pixels.append(parts.pixels[1:])
+        self.rows.append(row + len(band))
+        self.parts.append(before + parts.count)
+
+    def finish(self) -> ComponentIndex:
+        """Parts that touch across seams become one component, numbered by its first part."""
+        edges = np.concatenate(self.edges, axis=1)
+        joined = _components(self.parts[-1] + 1, edges)
+        first = np.zeros(int(joined.max()) + 1, np.int64)
+        first[joined[::-1]] = np.arange(len(joined) - 1, -1, -1)
+        first = np.sort(first)  # part 0 stands for itself: it touches nothing
+        number = np.empty(len(first), np.int32)
+        number[joined[first]] = np.arange(len(first), dtype=np.int32)
+        component_of_part: Ids = number[joined]
+        pixels = np.zeros(len(first), np.int64)
+        np.add.at(pixels, component_of_part, np.concatenate(self.pixels))
+        return ComponentIndex(
+            class_of=np.concatenate(self.classes)[first],
+            pixels=pixels,
+            connectivity=self.connectivity,
+            component_of_part=component_of_part,
+            band_row=np.array(self.rows, np.int64),
+            band_part=np.array(self.parts, np.int64),
+        )
 
 
 class ComponentLabeler:
@@ -69,9 +231,9 @@ class ComponentLabeler:
         Raises:
             ResourceError: the map has 2^31 runs or more.
         """
-        if self._runs + block.size > _MOST_RUNS and self._runs + int(_starts(block).sum()) > _MOST_RUNS:
+        if self._runs + block.size > _MOST_PARTS and self._runs + int(_starts(block).sum()) > _MOST_PARTS:
             raise ResourceError("the map has more than 2^31 runs of equal pixels: make polygons of parts of it")
-        runs = _find_runs(block)
+        runs = _find_runs(_starts(block))
         runs += np.int32(self._runs)
         self._edges.append(_touching(block[:-1], runs[:-1], block[1:], runs[1:], 4))
         if self._above is not None:
@@ -106,9 +268,9 @@ def _starts(block: Labels) -> npt.NDArray[np.bool_]:
     return starts
 
 
-def _find_runs(block: Labels) -> Ids:
-    """Run ids 0 … in row-major order."""
-    runs = np.cumsum(_starts(block).ravel(), dtype=np.int32).reshape(block.shape)
+def _find_runs(starts: npt.NDArray[np.bool_]) -> Ids:
+    """Run ids 0 … in row-major order, from where runs start."""
+    runs = np.cumsum(starts.ravel(), dtype=np.int32).reshape(starts.shape)
     runs -= np.int32(1)
     return runs
 
