@@ -1,0 +1,253 @@
+"""What became of every scene of a batch, in SQLite: one writer, rebuildable from the products; decides nothing."""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from geoseg.batch.event import Record, State, Ticket
+from geoseg.errors import GeosegError, ProductError, ResourceError
+
+STATES: Final[tuple[State, ...]] = ("pending", "running", "suspect", "done", "skipped", "failed", "quarantined")
+FORMAT: Final = "geoseg ledger 1"
+ABANDONED_SUSPECT: Final = 2
+"""A scene that was out when the whole batch died, twice, is tried alone from then on."""
+ABANDONED_QUARANTINED: Final = 4
+"""… and after four times no more: it takes the batch with it, out of memory as a rule."""
+_TICKET: Final = "id, scene, uri, fingerprint, attempts, deaths, not_before"
+_SCHEMA: Final = f"""
+create table meta(key text primary key, value text not null);
+create table scene(
+  id integer primary key, scene text not null unique, uri text not null, fingerprint text not null, size integer,
+  state text not null default 'pending' check(state in {STATES}),
+  attempts integer not null default 0, deaths integer not null default 0, not_before real not null default 0,
+  worker text, started real, finished real, seconds real, output text, job text,
+  error_code text, error text, areas text);
+create index scene_by_state on scene(state);
+create table attempt(
+  scene integer not null, n integer not null, finished real, worker text, outcome text not null, error text,
+  primary key(scene, n)) without rowid;
+create table event(at real not null, kind text not null, detail text);
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """A scene to be entered."""
+
+    scene: str
+    uri: str
+    fingerprint: str
+    size: int | None = None
+
+
+class Ledger:
+    """An open ledger; a context manager, for one thread of one process."""
+
+    def __init__(self, path: Path, *, shared: bool = False) -> None:
+        """Opens the ledger at `path`, which `create` has made.
+
+        Args:
+            path: the SQLite file.
+            shared: on a network file system, where SQLite's quicker journal would need memory shared by one host.
+
+        Raises:
+            ProductError: there is none, or it is damaged.
+        """
+        if not path.is_file():
+            raise ProductError(f"{path} is not there: run geoseg batch repair, which makes it from the products")
+        self.path = path
+        with _translated(path):
+            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db.execute(f"pragma journal_mode={'truncate' if shared else 'wal'}")
+            self._db.execute("pragma synchronous=normal")
+            found = self._db.execute("select value from meta where key = 'format'").fetchone()
+        if found != (FORMAT,):
+            raise ProductError(f"{path} is of another version ({found}): use the geoseg that made it, or batch repair")
+
+    @classmethod
+    def create(cls, path: Path, scenes: Iterable[Scene], *, job: str, shared: bool = False) -> "Ledger":
+        """A new ledger with all scenes pending; it appears at `path` whole or not at all.
+
+        Raises:
+            ResourceError: it cannot be written.
+        """
+        beside = path.with_name(f".{path.name}.tmp")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.unlink(missing_ok=True)
+        with _translated(path):
+            db = sqlite3.connect(beside, isolation_level=None)
+            try:
+                db.execute("pragma journal_mode=off")  # a file that is not yet there needs no way back
+                db.executescript(_SCHEMA)
+                db.execute("begin")
+                db.executemany("insert into meta values(?, ?)", [("format", FORMAT), ("job", job)])
+                db.executemany(
+                    "insert into scene(scene, uri, fingerprint, size) values(?, ?, ?, ?)",
+                    ((one.scene, one.uri, one.fingerprint, one.size) for one in scenes),
+                )
+                db.execute("commit")
+            finally:
+                db.close()
+            for suffix in ("-wal", "-shm", "-journal"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+            beside.replace(path)
+        return cls(path, shared=shared)
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._db.close()
+
+    @property
+    def job(self) -> str:
+        """What the batch's frozen settings hash to."""
+        return str(self._db.execute("select value from meta where key = 'job'").fetchone()[0])
+
+    def resume(self, at: float) -> int:
+        """Takes back what a driver that died had given out; gives how many scenes that were.
+
+        A scene that was out several times when everything died is first tried alone, then no more.
+        """
+        with self._transaction():
+            self._db.execute(
+                "insert into attempt select id, 1 + (select count(*) from attempt where scene = scene.id), ?, worker, "
+                "'abandoned', 'the batch died' from scene where state = 'running'",
+                (at,),
+            )
+            times = "(select count(*) from attempt where scene = scene.id and outcome = 'abandoned')"
+            self._db.execute(
+                f"update scene set state = 'quarantined', finished = ?, error_code = 'death', error = 'the whole batch "  # noqa: S608
+                f"died {ABANDONED_QUARANTINED} times while it worked at this scene' "
+                f"where state = 'running' and {times} >= ?",
+                (at, ABANDONED_QUARANTINED),
+            )
+            return self._db.execute(
+                "update scene set attempts = max(attempts - 1, 0), state = case when deaths > 0 or "  # noqa: S608
+                f"{times} >= ? then 'suspect' else 'pending' end where state = 'running'",
+                (ABANDONED_SUSPECT,),
+            ).rowcount
+
+    def retry(self, states: Iterable[State]) -> int:
+        """Makes scenes that ended in one of these states pending as if never tried; gives how many."""
+        chosen = list(states)
+        with self._transaction():
+            return sum(
+                self._db.execute(
+                    "update scene set state = 'pending', attempts = 0, deaths = 0, not_before = 0, finished = null, "
+                    "error_code = null, error = null where state = ?",
+                    (one,),
+                ).rowcount
+                for one in chosen
+            )
+
+    def pending(self, *, after: int, count: int) -> tuple[Ticket, ...]:
+        """The next pending scenes by row."""
+        rows = self._db.execute(
+            f"select {_TICKET} from scene where state = 'pending' and id > ? order by id limit ?",  # noqa: S608
+            (after, count),
+        )
+        return tuple(map(_ticket, rows))
+
+    def suspects(self) -> tuple[Ticket, ...]:
+        """Scenes in which a worker died, to be tried alone."""
+        rows = self._db.execute(f"select {_TICKET} from scene where state = 'suspect' order by id")  # noqa: S608
+        return tuple(map(_ticket, rows))
+
+    def write(self, records: Iterable[Record]) -> None:
+        """All of them or, when the disk is full, none.
+
+        Raises:
+            ResourceError: the disk is full or the file cannot be written.
+        """
+        with self._transaction():
+            for record in records:
+                self._write(record)
+
+    def _write(self, record: Record) -> None:
+        ticket, result = record.ticket, record.result or {}
+        counters = (record.state, ticket.attempts, ticket.deaths, ticket.not_before)
+        if record.outcome == "begun":
+            self._db.execute(
+                "update scene set state = ?, attempts = ?, deaths = ?, not_before = ?, started = ? where id = ?",
+                (*counters, record.at, ticket.row),
+            )
+            return
+        ended = (record.at, record.seconds, record.code, record.error)
+        found = [result.get(key) for key in ("worker", "output", "job")]
+        areas = json.dumps(result["areas"], ensure_ascii=False) if "areas" in result else None
+        self._db.execute(
+            "update scene set state = ?, attempts = ?, deaths = ?, not_before = ?, finished = ?, seconds = ?, "
+            "error_code = ?, error = ?, worker = ?, output = ?, job = ?, areas = ? where id = ?",
+            (*counters, *ended, *found, areas, ticket.row),
+        )
+        if record.outcome not in {"done", "skipped"}:
+            self._db.execute(
+                "insert into attempt select ?1, 1 + count(*), ?2, ?3, ?4, ?5 from attempt where scene = ?1",
+                (ticket.row, record.at, result.get("worker"), record.outcome, record.error),
+            )
+
+    def note(self, at: float, kind: str, detail: str) -> None:
+        """One line of the batch's history: begun, resumed, interrupted, a worker lost."""
+        with self._transaction():
+            self._db.execute("insert into event values(?, ?, ?)", (at, kind, detail))
+
+    def counts(self) -> dict[State, int]:
+        """Scenes by state; every state is there."""
+        found = dict(self._db.execute("select state, count(*) from scene group by state"))
+        return {state: found.get(state, 0) for state in STATES}
+
+    def rows(self, *states: State) -> Iterator[dict[str, Any]]:
+        """All columns of the scenes in these states (none named: of all), by row."""
+        cursor = self._db.cursor()
+        cursor.row_factory = sqlite3.Row
+        marks = ", ".join("?" * len(states))
+        where = f"where state in ({marks})" if states else ""
+        for row in cursor.execute(f"select * from scene {where} order by id", states):  # noqa: S608
+            yield dict(row)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with _translated(self.path):
+            self._db.execute("begin immediate")
+            try:
+                yield
+                self._db.execute("commit")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("rollback")
+                raise
+
+
+def _ticket(row: tuple[Any, ...]) -> Ticket:
+    number, scene, uri, fingerprint, attempts, deaths, not_before = row
+    return Ticket(
+        row=number,
+        scene=scene,
+        uri=uri,
+        fingerprint=fingerprint,
+        attempts=attempts,
+        deaths=deaths,
+        not_before=not_before,
+    )
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """SQLite's errors in the house's words."""
+    try:
+        yield
+    except sqlite3.IntegrityError as error:
+        raise GeosegError(f"{path}: two scenes have one id ({error}); please report it") from error
+    except sqlite3.OperationalError as error:
+        remedy = "free space there and run the same command again" if "full" in str(error) else "see who else uses it"
+        raise ResourceError(f"{path} cannot be written ({error}): {remedy}") from error
+    except sqlite3.DatabaseError as error:
+        raise ProductError(f"{path} is damaged ({error}): run geoseg batch repair") from error
