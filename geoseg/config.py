@@ -1,8 +1,54 @@
 """How to run here: devices, threads, memory. May change no pixel; no heavy import."""
 
 import os
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class ClusterSection(BaseModel):
+    """Who works at the scenes of a batch, and how much patience there is with them. Times are seconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["here", "local", "address"] = Field(
+        default="here",
+        description="here: one process after another, no Dask. local: Dask workers on this machine. address: the "
+        "workers of a Dask scheduler that runs already",
+    )
+    workers: int = Field(
+        default=0, ge=0, le=4096, description="processes of a local cluster; 0 = as cores or GPUs allow"
+    )
+    gpus: int | Literal["all"] = Field(
+        default=0, description="local: one process for each of so many CUDA devices, or for all"
+    )
+    memory_mb: int = Field(default=0, ge=0, description="a local worker above it is ended; 0 = its share of the memory")
+    address: str | None = Field(default=None, description="of the scheduler: tls://host:8786, or tcp:// on loopback")
+    tls_ca: str | None = Field(default=None, description="PEM file of the authority that signed the scheduler's key")
+    tls_cert: str | None = Field(default=None, description="PEM file of this client's certificate")
+    tls_key: str | None = Field(default=None, description="PEM file of this client's key")
+    attempts: int = Field(
+        default=3, ge=1, description="tries of a scene whose errors may pass (input, output, network)"
+    )
+    backoff_s: float = Field(default=2.0, ge=0, description="wait before the second try, doubled for each further one")
+    breaker: int = Field(default=20, ge=0, description="more failures in a row of one class stop the batch; 0 = never")
+    hang_min_s: float = Field(default=600.0, gt=0, description="a scene never hangs earlier than this")
+    hang_factor: float = Field(default=20.0, gt=1, description="a scene hangs at so many times the median scene")
+    pack_s: float = Field(
+        default=2.0, ge=0, description="short scenes are handed out in packs of this length; 0 = never"
+    )
+    deserted_s: float = Field(default=300.0, gt=0, description="without any worker for so long the batch stops")
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> "ClusterSection":
+        if self.address is not None and self.kind != "address":
+            raise ValueError("cluster.address needs cluster.kind=address")
+        if (self.gpus or self.workers) and self.kind != "local":
+            raise ValueError("cluster.gpus and cluster.workers need cluster.kind=local")
+        files = (self.tls_ca, self.tls_cert, self.tls_key)
+        if any(files) and not all(files):
+            raise ValueError("cluster.tls_ca, tls_cert and tls_key belong together")
+        return self
 
 
 class Config(BaseModel):
@@ -20,6 +66,8 @@ class Config(BaseModel):
     panel_width: int = Field(
         default=4096, ge=512, multiple_of=512, description="width of the column strips a scene is walked in"
     )
+
+    cluster: ClusterSection = Field(default=ClusterSection(), description="who works at the scenes of a batch")
 
     @property
     def thread_count(self) -> int:

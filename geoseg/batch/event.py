@@ -11,6 +11,19 @@ FINAL = frozenset({"done", "skipped", "failed", "quarantined"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A scene as the manifest has it."""
+
+    scene: str
+    """Its id: names its folder."""
+    uri: str
+    fingerprint: str
+    """Of its files when the manifest was frozen; empty where they were not there."""
+    size: int | None = None
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:
     """A scene as the ledger has it."""
 

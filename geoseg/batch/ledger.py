@@ -4,12 +4,11 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from geoseg.batch.event import Record, State, Ticket
+from geoseg.batch.event import Entry, Record, State, Ticket
 from geoseg.errors import GeosegError, ProductError, ResourceError
 
 STATES: Final[tuple[State, ...]] = ("pending", "running", "suspect", "done", "skipped", "failed", "quarantined")
@@ -33,16 +32,6 @@ create table attempt(
   primary key(scene, n)) without rowid;
 create table event(at real not null, kind text not null, detail text);
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
-    """A scene to be entered."""
-
-    scene: str
-    uri: str
-    fingerprint: str
-    size: int | None = None
 
 
 class Ledger:
@@ -70,7 +59,7 @@ class Ledger:
             raise ProductError(f"{path} is of another version ({found}): use the geoseg that made it, or batch repair")
 
     @classmethod
-    def create(cls, path: Path, scenes: Iterable[Scene], *, job: str, shared: bool = False) -> "Ledger":
+    def create(cls, path: Path, scenes: Iterable[Entry], *, job: str, shared: bool = False) -> "Ledger":
         """A new ledger with all scenes pending; it appears at `path` whole or not at all.
 
         Raises:

@@ -14,6 +14,7 @@ from geoseg.batch.event import (
     FINAL,
     Broke,
     Died,
+    Entry,
     Event,
     Fetch,
     Finished,
@@ -29,14 +30,15 @@ from geoseg.batch.event import (
     Ticked,
     Ticket,
 )
-from geoseg.batch.ledger import Ledger, Scene
+from geoseg.batch.ledger import Ledger
 from geoseg.batch.policy import MAX_DEATHS, Policy
 from geoseg.errors import SettingsError
 
-NATURES = ("good", "good", "good", "corrupt", "poison", "killer", "flaky", "down", "bug")
-"""killer: kills its worker the first time. flaky: breaks once and may pass. down: breaks every time."""
+NATURES = ("good", "good", "good", "corrupt", "poison", "killer", "flaky", "wreck", "down", "bug")
+"""killer: kills its worker once. flaky: breaks twice, then passes. wreck: does both. down: breaks every time."""
 ENDS = {"good": "done", "corrupt": "failed", "poison": "quarantined", "killer": "done", "flaky": "done",
-        "down": "failed", "bug": "failed"}  # fmt: skip
+        "wreck": "done", "down": "failed", "bug": "failed"}  # fmt: skip
+BREAKS = {"corrupt": 99, "bug": 99, "down": 99, "flaky": 2, "wreck": 1}
 POLICY = Policy(attempts=3, backoff_s=1, breaker=0, hang_min_s=5)
 
 
@@ -52,6 +54,7 @@ class World:
     now: float = 1000.0
     packs: list[list[Ticket]] = field(default_factory=list)
     begun: Counter[int] = field(default_factory=Counter)
+    breaks: Counter[int] = field(default_factory=Counter)
     ends: Counter[int] = field(default_factory=Counter)
     stop: Stop | None = None
     restored: int = 0
@@ -101,6 +104,7 @@ class World:
             assert not self.ends[ticket.row], "tried again after its end"
             assert ticket.not_before <= self.now
             assert ticket.deaths < MAX_DEATHS
+            assert ticket.attempts <= self.policy.attempts
         if any(ticket.deaths for ticket in order.tickets):
             assert len(order.tickets) == 1
             assert not self.packs, "a suspect is alone"
@@ -113,12 +117,13 @@ class World:
         ticket = pack.pop(0)
         self.begun[ticket.row] += 1
         nature, row = self.natures[ticket.row - 1], ticket.row
-        if nature == "poison" or (nature == "killer" and not ticket.deaths):
+        if nature == "poison" or (nature in {"killer", "wreck"} and not ticket.deaths):
             self.lose(pack, Died(at=self.now, row=row))
             return
         if not pack:
             self.packs.remove(pack)
-        if nature == "good" or (nature == "flaky" and ticket.attempts > 1) or nature == "killer":
+        self.breaks[row] += 1
+        if self.breaks[row] > BREAKS.get(nature, 0):
             self.tell(Finished(at=self.now, row=row, seconds=self.dice.random()))
         else:
             kind = {"corrupt": "data", "bug": "internal"}.get(nature, "transient")
@@ -151,7 +156,7 @@ class World:
 
 
 def make_world(folder: Path, natures: list[str], *, workers: int, seed: int, policy: Policy = POLICY) -> World:
-    scenes = [Scene(scene=f"{k:04x}", uri=f"/s/{k}.tif", fingerprint=str(k)) for k in range(len(natures))]
+    scenes = [Entry(scene=f"{k:04x}", uri=f"/s/{k}.tif", fingerprint=str(k)) for k in range(len(natures))]
     path = folder / f"{random.Random().getrandbits(60):x}.sqlite"
     return World(natures, workers, random.Random(seed), Ledger.create(path, scenes, job="j"), policy)
 
@@ -190,7 +195,7 @@ def test_no_scene_is_lost_or_ends_twice(
     assert world.stop == Stop(code=0, reason="every scene has ended")
     assert ends_of(world) == {k + 1: ENDS[nature] for k, nature in enumerate(natures)}
     assert all(world.ends[k + 1] == 1 for k in range(len(natures)))
-    limits = {"good": 1, "corrupt": 1, "bug": 1, "poison": 2, "killer": 2, "flaky": 2, "down": 3}
+    limits = {"good": 1, "corrupt": 1, "bug": 1, "poison": 2, "killer": 2, "flaky": 3, "wreck": 3, "down": 3}
     assert all(world.begun[k + 1] <= limits[nature] + kills for k, nature in enumerate(natures))
     again = make_world(tmp_path, [], workers=1, seed=0)
     again.ledger, again.natures = world.ledger, natures

@@ -1,0 +1,212 @@
+"""Where Dask workers are: processes of this machine, or a scheduler that runs already; not what they do."""
+
+import logging
+import os
+import time
+from contextlib import ExitStack
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+import dask
+from distributed import Client, Nanny, Scheduler, SpecCluster
+from distributed.security import Security
+
+from geoseg.config import ClusterSection, Config
+from geoseg.errors import ResourceError, SettingsError
+
+SETTINGS: Final[dict[str, Any]] = {
+    "distributed.scheduler.allowed-failures": 0,  # a second chance is the driver's to give, to the right scene
+    "distributed.scheduler.worker-ttl": None,  # work that holds the GIL is no dead worker; the hang guard judges
+    "distributed.scheduler.work-stealing": False,
+    "distributed.scheduler.no-workers-timeout": None,
+    "distributed.deploy.lost-worker-timeout": "1h",  # 15 s by default, after which a slow restart is lost for good
+    "distributed.worker.memory.target": False,  # model and GDAL cache are unmanaged memory: pausing would hang
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": 0.95,
+    "distributed.comm.timeouts.tcp": "300s",
+    "distributed.admin.tick.limit": "1h",
+}
+_LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
+_CONNECT_SECONDS: Final = 30
+_ASK_SECONDS: Final = 5.0
+_GRACE_SECONDS: Final = 10
+
+
+class Cluster(Protocol):
+    """Workers that a client reaches."""
+
+    @property
+    def workers(self) -> int:
+        """How many are there now."""
+
+    def open(self) -> Client:
+        """Starts them, or connects."""
+
+    def restore(self) -> None:
+        """Asks for what is missing."""
+
+    def close(self) -> None:
+        """Ends what `open` started."""
+
+
+class LocalWorkers:
+    """Processes of this machine, each with one slot, behind TLS with keys of their own: other users cannot use them."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._cluster: SpecCluster | None = None
+        self._stack = ExitStack()
+
+    @property
+    def workers(self) -> int:
+        """Registered now."""
+        return len(self._cluster.scheduler.workers) if self._cluster is not None else 0
+
+    def open(self) -> Client:
+        """Starts them and waits for the first."""
+        self._stack.enter_context(dask.config.set(SETTINGS))
+        security = Security.temporary()
+        scheduler = {"host": "127.0.0.1", "port": 0, "protocol": "tls", "security": security, "dashboard": False}
+        specs = {k: self._spec(environment, security) for k, environment in enumerate(environments(self._config))}
+        self._cluster = SpecCluster(
+            workers=specs,
+            scheduler={"cls": Scheduler, "options": scheduler},
+            worker=specs[0],
+            security=security,
+            silence_logs=logging.CRITICAL,
+        )
+        self._stack.callback(self._cluster.close, timeout=_GRACE_SECONDS)
+        client = Client(self._cluster, security=security, set_as_default=False)
+        self._stack.callback(client.close, timeout=_GRACE_SECONDS)
+        client.wait_for_workers(1, timeout=_CONNECT_SECONDS * 4)
+        return client
+
+    def restore(self) -> None:
+        """A worker that was given up is started again."""
+        if self._cluster is not None:
+            self._cluster.scale(len(environments(self._config)))
+
+    def close(self) -> None:
+        """Ends the processes."""
+        self._stack.close()
+
+    def _spec(self, environment: dict[str, str], security: Security) -> dict[str, Any]:
+        count = len(environments(self._config))
+        megabytes = self._config.cluster.memory_mb
+        options = {
+            "host": "127.0.0.1",
+            "protocol": "tls",
+            "security": security,
+            "nthreads": 1,
+            "memory_limit": f"{megabytes} MiB" if megabytes else 0.9 / count,
+            "env": environment,
+            "preload": ["geoseg.batch.preload"],
+            "dashboard": False,
+            "silence_logs": logging.CRITICAL,
+        }
+        return {"cls": Nanny, "options": options}
+
+
+class RunningScheduler:
+    """The workers of a scheduler that somebody else runs; connected to, never started or ended."""
+
+    def __init__(self, cluster: ClusterSection, *, insecure: bool) -> None:
+        """Takes an address that may be used.
+
+        Raises:
+            SettingsError: there is no address, or anybody on the way could send work to its workers.
+        """
+        self._address = check_address(cluster.address, insecure=insecure)
+        self._security = Security(
+            tls_ca_file=cluster.tls_ca,
+            tls_client_cert=cluster.tls_cert,
+            tls_client_key=cluster.tls_key,
+            require_encryption=self._address.startswith("tls"),
+        )
+        self._client: Client | None = None
+        self._known, self._asked = 0, 0.0
+
+    @property
+    def workers(self) -> int:
+        """As of a few seconds ago."""
+        if self._client is not None and time.monotonic() - self._asked > _ASK_SECONDS:
+            self._asked = time.monotonic()
+            try:
+                self._known = len(self._client.nthreads())
+            except (OSError, TimeoutError):
+                self._known = 0
+        return self._known
+
+    def open(self) -> Client:
+        """Connects.
+
+        Raises:
+            ResourceError: nobody answers there.
+        """
+        try:
+            self._client = Client(
+                self._address, security=self._security, timeout=_CONNECT_SECONDS, set_as_default=False
+            )
+        except (OSError, TimeoutError, ValueError, TypeError) as error:
+            raise ResourceError(
+                f"no scheduler answers at {self._address} ({' '.join(str(error).split())[:200]}): start it, or look at "
+                "the address and the TLS files"
+            ) from error
+        return self._client
+
+    def restore(self) -> None:
+        """Whoever runs the scheduler does that."""
+
+    def close(self) -> None:
+        """Disconnects."""
+        if self._client is not None:
+            self._client.close(timeout=_GRACE_SECONDS)
+
+
+def check_address(address: str | None, *, insecure: bool) -> str:
+    """An address of a scheduler that may be connected to.
+
+    Raises:
+        SettingsError: it is none, or is on another machine and not encrypted, so that anybody could run code there.
+    """
+    if not address:
+        raise SettingsError("cluster.kind=address needs --scheduler ADDRESS, such as tls://host:8786")
+    parts = urlsplit(address)
+    if parts.scheme not in {"tcp", "tls"} or not parts.hostname:
+        raise SettingsError(f"--scheduler {address}: write tls://HOST:PORT, or tcp://HOST:PORT on this machine")
+    if parts.scheme == "tcp" and parts.hostname not in _LOOPBACK and not insecure:
+        raise SettingsError(
+            f"--scheduler {address} is not encrypted, and whoever reaches it can run code on its workers: use tls:// "
+            "with cluster.tls_ca, tls_cert and tls_key, or accept that with --insecure"
+        )
+    return address
+
+
+def environments(config: Config) -> list[dict[str, str]]:
+    """The environment of each worker process of this machine: its threads, its GPU."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    devices = _devices(config.cluster.gpus)
+    threads = config.threads or max(1, cores // max(1, config.cluster.workers or len(devices) or cores))
+    count = len(devices) or config.cluster.workers or max(1, cores // threads)
+    pinned = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    return [{**pinned, **({"CUDA_VISIBLE_DEVICES": devices[k]} if devices else {})} for k in range(count)]
+
+
+def _devices(wanted: int | str) -> list[str]:
+    """The CUDA devices to give a process each, as CUDA_VISIBLE_DEVICES names them."""
+    if not wanted:
+        return []
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    found = [one for one in visible.split(",") if one] if visible is not None else _count_gpus()
+    if wanted == "all":
+        wanted = len(found)
+    if not found or int(wanted) > len(found):
+        raise ResourceError(f"cluster.gpus={wanted}, but there are {len(found)} CUDA devices here: ask for fewer")
+    return found[: int(wanted)]
+
+
+def _count_gpus() -> list[str]:
+    """Numbers of the devices that the NVIDIA driver shows; CUDA itself is left to the workers."""
+    folder = "/proc/driver/nvidia/gpus"
+    return [str(k) for k in range(len(os.listdir(folder)))] if os.path.isdir(folder) else []

@@ -1,0 +1,140 @@
+"""Packs of scenes on Dask workers: what is submitted, what came back, who is guilty of a worker's death."""
+
+import queue
+import time
+from concurrent.futures import CancelledError
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+from distributed import Client, Future, KilledWorker
+
+from geoseg.batch.claim import Claim, ClaimFile, read_claim
+from geoseg.batch.cluster import Cluster
+from geoseg.batch.event import Broke, Died, Ending, Returned, Submit
+from geoseg.batch.place import Place
+from geoseg.batch.worker import Assignment, has_hung, try_scene
+
+
+class OverDask:
+    """Workers of a Dask scheduler. Pixels never reach it: a pack is a few kB on the way out and back."""
+
+    def __init__(self, assignment: Assignment, cluster: Cluster, *, session: str) -> None:
+        """Uses workers that are there, or come.
+
+        Args:
+            assignment: what is the same for all scenes.
+            cluster: where they work.
+            session: names this driver's packs; no other driver of the folder has the same.
+        """
+        self._assignment, self._cluster, self._session = assignment, cluster, session
+        self._claims = Place(out=Path(assignment.out)).claims
+        self._claims.mkdir(parents=True, exist_ok=True)
+        self._packs: dict[str, tuple[Submit, Future]] = {}
+        self._arrived: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._number = 0
+        self._client: Client | None = None
+
+    def __enter__(self) -> "OverDask":
+        self._client = self._cluster.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._cluster.close()
+
+    @property
+    def workers(self) -> int:
+        """Processes that are registered with the scheduler."""
+        return self._cluster.workers
+
+    def submit(self, order: Submit) -> None:
+        """One task for the whole pack."""
+        if self._client is None:
+            raise RuntimeError("the executor is used as a context")
+        self._number += 1
+        key = f"{self._session}-{self._number}"
+        future = self._client.submit(
+            do_pack, self._assignment, order, str(self._claims / key), key=key, pure=False, retries=0
+        )
+        self._packs[key] = (order, future)
+        future.add_done_callback(partial(_arrive, self._arrived, key))
+
+    def wait(self, seconds: float) -> list[Ending]:
+        """The endings of packs that came home."""
+        endings: list[Ending] = []
+        try:
+            key = self._arrived.get(timeout=max(0.0, seconds))
+            while True:
+                if key is not None and key in self._packs:
+                    endings += self._collect(key)
+                key = self._arrived.get_nowait()
+        except queue.Empty:
+            return endings
+
+    def wake(self) -> None:
+        """Ends a `wait`; a SimpleQueue may be used in a signal handler."""
+        self._arrived.put(None)
+
+    def restore(self) -> None:
+        """Asks the cluster for what is missing."""
+        self._cluster.restore()
+
+    def _collect(self, key: str) -> list[Ending]:
+        """What became of the scenes of a pack; its future is let go, so that Dask forgets it."""
+        order, future = self._packs.pop(key)
+        path = self._claims / key
+        try:
+            found: list[Ending] = future.result(timeout=60)
+            return found
+        except (KilledWorker, CancelledError, TimeoutError, OSError) as error:
+            return self._judge(order, read_claim(path), error)
+        except Exception as error:  # the task could not even be begun there: no geoseg, another version
+            text = f"a worker cannot do its task ({type(error).__name__}: {' '.join(str(error).split())[:300]})"
+            now = time.time()
+            return [Broke(at=now, row=one.row, kind="job", code="worker", error=text) for one in order.tickets]
+        finally:
+            future.release()
+            path.unlink(missing_ok=True)
+
+    def _judge(self, order: Submit, claim: Claim, error: BaseException) -> list[Ending]:
+        """The scene that the dead worker had begun is guilty; those before it have ended, those after are untouched."""
+        endings: list[Ending] = []
+        for ticket in order.tickets:
+            if ticket.row in claim.endings:
+                endings.append(claim.endings[ticket.row])
+            elif ticket.row == claim.begun:
+                hung = has_hung(Path(self._assignment.out), claim.worker)
+                reason = f"it took too long; where it was is in hangs/{claim.worker}.txt" if hung else "its worker died"
+                endings.append(Died(at=time.time(), row=ticket.row, reason=reason, hung=hung))
+            else:
+                endings.append(Returned(at=time.time(), row=ticket.row))
+        return endings
+
+
+def do_pack(assignment: Assignment, order: Submit, claim_path: str) -> list[Ending]:
+    """Inside a worker: the scenes of a pack one after another, each claimed in a file before it is begun.
+
+    A claim that is there already is of a worker that died at this pack, where a scheduler not ours sent it again.
+    """
+    path = Path(claim_path)
+    before = read_claim(path)
+    endings: list[Ending] = []
+    with ClaimFile(path) as claim:
+        for ticket in order.tickets:
+            if ticket.row in before.endings:
+                endings.append(before.endings[ticket.row])
+            elif ticket.row == before.begun:
+                endings.append(Died(at=time.time(), row=ticket.row))
+            else:
+                claim.begin(ticket.row)
+                ending = try_scene(assignment, ticket, timeout_s=order.timeout_s)
+                claim.end(ending)
+                endings.append(ending)
+    return endings
+
+
+def _arrive(arrived: "queue.SimpleQueue[str | None]", key: str, future: Future) -> None:
+    """Called by Dask in a thread of its own."""
+    arrived.put(key)

@@ -1,0 +1,176 @@
+"""A batch from the first scene to the last, top to bottom: the ledger's scenes, the driver's orders, the workers."""
+
+import os
+import shutil
+import signal
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Final, Protocol
+
+from geoseg.batch.driver import Driver
+from geoseg.batch.event import (
+    Event,
+    Fetch,
+    Interrupted,
+    Offered,
+    Order,
+    Record,
+    Restore,
+    Staffed,
+    State,
+    Stop,
+    Submit,
+    Ticked,
+)
+from geoseg.batch.executor import Executor
+from geoseg.batch.ledger import Ledger
+from geoseg.batch.policy import Policy
+from geoseg.errors import ResourceError
+
+_WAIT_SECONDS: Final = 1.0
+"""Longest wait: workers that came or went are noticed by then."""
+_FULL_BYTES: Final = 2**20
+"""Less free space than this is a full disk."""
+
+
+class Listener(Protocol):
+    """Is told how a batch goes on."""
+
+    def begin(self, counts: dict[State, int], workers: int) -> None:
+        """It starts, with so many scenes by state."""
+
+    def ended(self, record: Record) -> None:
+        """An attempt at a scene is over."""
+
+    def say(self, text: str) -> None:
+        """Something the user should know, in one line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """How a batch, or its shard, stands when it stops."""
+
+    stop: Stop
+    counts: dict[State, int]
+
+    @staticmethod
+    def of_finished(counts: dict[State, int]) -> "Summary":
+        """Of a batch in which nothing was left to do."""
+        return Summary(stop=Stop(code=0, reason="every scene had ended before"), counts=counts)
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done, 3 some scenes failed or are quarantined, 4 stopped by policy, 130 interrupted."""
+        failed = self.counts["failed"] + self.counts["quarantined"]
+        return self.stop.code or (3 if failed else 0)
+
+
+def drive(ledger: Ledger, executor: Executor, policy: Policy, listener: Listener) -> Summary:
+    """Works at a ledger's scenes until all have ended or the driver stops.
+
+    The first SIGINT or SIGTERM lets the scenes that are out come home; the second ends the process at once. Either
+    way the same ledger resumes.
+
+    Raises:
+        ResourceError: the ledger cannot be written, for another reason than a full disk.
+    """
+    try:
+        stop = _resume(ledger, executor, policy, listener)
+        ledger.note(time.time(), "stop", stop.reason)
+    except ResourceError as error:
+        if shutil.disk_usage(ledger.path.parent).free > _FULL_BYTES:
+            raise
+        stop = Stop(code=4, reason=str(error))
+    return Summary(stop=stop, counts=ledger.counts())
+
+
+def _resume(ledger: Ledger, executor: Executor, policy: Policy, listener: Listener) -> Stop:
+    taken_back = ledger.resume(time.time())
+    ledger.note(time.time(), "begin", f"{executor.workers} workers, {taken_back} scenes taken back")
+    driver = Driver(policy, workers=executor.workers, suspects=ledger.suspects())
+    listener.begin(ledger.counts(), executor.workers)
+    with _interruptions(executor) as interruptions:
+        return _until_it_stops(_Hands(driver, ledger, executor, listener), interruptions)
+
+
+def _until_it_stops(hands: "_Hands", interruptions: "deque[str]") -> Stop:
+    """Events in, orders out."""
+    driver, executor = hands.driver, hands.executor
+    workers = executor.workers
+    hands.carry_out([Ticked(at=time.time())])
+    while driver.stopped is None:
+        wake = driver.wake_at
+        wait = _WAIT_SECONDS if wake is None else min(_WAIT_SECONDS, max(0.0, wake - time.time()))
+        events: list[Event] = list(executor.wait(wait))
+        now = time.time()
+        while interruptions:
+            by = interruptions.popleft()
+            hands.listener.say(f"{by}: {driver.out} scenes that are out come home; again to stop at once")
+            events.append(Interrupted(at=now, by=by))
+        if executor.workers != workers:
+            workers = executor.workers
+            events.append(Staffed(at=now, workers=workers))
+        hands.carry_out([*events, Ticked(at=now)])
+    return driver.stopped
+
+
+@dataclass(frozen=True, slots=True)
+class _Hands:
+    """What carries the driver's orders out."""
+
+    driver: Driver
+    ledger: Ledger
+    executor: Executor
+    listener: Listener
+
+    def carry_out(self, events: Iterable[Event]) -> None:
+        """All orders that follow; what is to be written is written in one go, before any scene goes out."""
+        orders = list(self._orders(events))
+        records = [order for order in orders if isinstance(order, Record)]
+        if records:
+            self.ledger.write(records)
+        for record in records:
+            if record.outcome != "begun":
+                self.listener.ended(record)
+        for order in orders:
+            if isinstance(order, Submit):
+                self.executor.submit(order)
+            elif isinstance(order, Restore):
+                self.listener.say("workers are missing: they are started again")
+                self.executor.restore()
+
+    def _orders(self, events: Iterable[Event]) -> Iterator[Order]:
+        """What follows from events; the ledger's answers are events too."""
+        waiting = deque(events)
+        while waiting:
+            for order in self.driver.on(waiting.popleft()):
+                if isinstance(order, Fetch):
+                    tickets = self.ledger.pending(after=order.after, count=order.count)
+                    waiting.append(Offered(at=time.time(), tickets=tickets))
+                else:
+                    yield order
+
+
+@contextmanager
+def _interruptions(executor: Executor) -> Iterator["deque[str]"]:
+    """The names of the stop signals that came; the second one ends the process."""
+    came: deque[str] = deque()
+    seen: list[int] = []
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        seen.append(number)
+        if len(seen) > 1:
+            os._exit(130)
+        came.append(signal.Signals(number).name)
+        executor.wake()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield came
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old if old is not None else signal.SIG_DFL)

@@ -1,0 +1,158 @@
+"""The frozen list of an archive's scenes, manifest.parquet: what each is called and what it looked like."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from geoseg.batch.event import Entry
+from geoseg.batch.place import Place, Shard
+from geoseg.batch.source import SUFFIXES, Found
+from geoseg.errors import GeosegError, ProductError, SettingsError
+
+_ROWS: Final = 50_000
+"""Rows written or read at once; memory is bounded by it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frozen:
+    """What was written."""
+
+    scenes: int
+    repeated: int
+    """Named more than once; they are in once."""
+    missing: int
+    """Not there now; they will fail unless they come back."""
+    sha256: str
+    """Of the file."""
+
+
+def freeze(found: Iterable[Found], place: Place) -> Frozen:
+    """Writes the manifest, and a list file for each scene of several files.
+
+    Raises:
+        SettingsError: the source has no scene.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    place.out.mkdir(parents=True, exist_ok=True)
+    beside = place.out / f".manifest.{os.getpid()}.tmp"
+    tally = _Tally(seen={})
+    schema = pyarrow.schema([("id", "string"), ("uri", "string"), ("fingerprint", "string"), ("size", "int64")])
+    try:
+        with pyarrow.parquet.ParquetWriter(beside, schema, compression="zstd") as writer:
+            for rows in _batches(_entries(found, place, tally)):
+                columns = [[getattr(one, name) for one in rows] for name in ("scene", "uri", "fingerprint", "size")]
+                writer.write_table(pyarrow.table(dict(zip(schema.names, columns, strict=True)), schema=schema))
+        if not tally.seen:
+            raise SettingsError(f"the source has no scene in it: rasters end in {', '.join(SUFFIXES)}")
+        beside.replace(place.manifest)
+    finally:
+        beside.unlink(missing_ok=True)
+    return Frozen(
+        scenes=len(tally.seen), repeated=tally.repeated, missing=tally.missing, sha256=_sha256(place.manifest)
+    )
+
+
+def read_manifest(place: Place, shard: Shard | None = None) -> Iterator[Entry]:
+    """The scenes in their order, or those of a shard.
+
+    Raises:
+        ProductError: there is no manifest or it is damaged.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    shard = shard or Shard()
+    number = 0
+    try:
+        table = pyarrow.parquet.ParquetFile(place.manifest)
+        for batch in table.iter_batches(batch_size=_ROWS, columns=["id", "uri", "fingerprint", "size"]):
+            columns = [batch.column(k).to_pylist() for k in range(4)]
+            for scene, uri, fingerprint, size in zip(*columns, strict=True):
+                if number % shard.count == shard.index:
+                    yield Entry(scene=scene, uri=uri, fingerprint=fingerprint, size=size)
+                number += 1
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ProductError(f"{place.manifest} cannot be read ({_one_line(error)}): plan the batch again") from error
+
+
+def identify(uri: str) -> str:
+    """The id of a scene: 16 hexadecimal digits, the same wherever and however often it is listed."""
+    return hashlib.sha256(uri.encode()).hexdigest()[:16]
+
+
+def fingerprint(uri: str) -> tuple[str, int | None]:
+    """(sha256 over name, size and modification time of the files of a scene, their bytes); empty if not there."""
+    path = Path(uri)
+    try:
+        files = _files(path)
+        stats = [(one.name, one.stat()) for one in files]
+    except (OSError, UnicodeDecodeError):
+        return "", None
+    text = "\n".join(f"{name}\t{found.st_size}\t{found.st_mtime_ns}" for name, found in stats)
+    return hashlib.sha256(text.encode()).hexdigest(), sum(found.st_size for _, found in stats)
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        return sorted(one for one in path.iterdir() if one.suffix.lower() in SUFFIXES and not one.name.startswith("."))
+    if path.suffix.lower() == ".txt":
+        names = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+        return [path.parent / name for name in names if name and not name.startswith("#")]
+    return [path]
+
+
+@dataclass(slots=True)
+class _Tally:
+    seen: dict[str, str]
+    repeated: int = 0
+    missing: int = 0
+
+
+def _entries(found: Iterable[Found], place: Place, tally: _Tally) -> Iterator[Entry]:
+    for one in found:
+        identity = "\n".join(one.files)
+        scene = identify(identity)
+        before = tally.seen.get(scene)
+        if before == one.files[0]:
+            tally.repeated += 1
+            continue
+        if before is not None:
+            raise GeosegError(f"{before} and {one.files[0]} have one id, {scene}: rename one of them")
+        tally.seen[scene] = one.files[0]
+        uri = one.files[0] if len(one.files) == 1 else str(_write_list(place, scene, one.files))
+        known, size = fingerprint(uri)
+        tally.missing += size is None
+        yield Entry(scene=scene, uri=uri, fingerprint=known, size=size)
+
+
+def _write_list(place: Place, scene: str, files: Iterable[str]) -> Path:
+    folder = place.lists / scene[:2]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = (folder / f"{scene}.txt").absolute()
+    path.write_text("\n".join(files) + "\n", encoding="utf-8")
+    return path
+
+
+def _batches(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
+    rows: list[Entry] = []
+    for one in entries:
+        rows.append(one)
+        if len(rows) == _ROWS:
+            yield rows
+            rows = []
+    if rows:
+        yield rows
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

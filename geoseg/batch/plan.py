@@ -1,0 +1,95 @@
+"""A new batch: its scenes listed and its settings frozen, so that every shard and resumption does the same work."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from geoseg import __version__
+from geoseg.batch.job import BatchJob, check_same, read_job, write_job
+from geoseg.batch.manifest import freeze
+from geoseg.batch.place import Place, locked
+from geoseg.batch.source import find_scenes
+from geoseg.config import Config
+from geoseg.errors import ProductError
+from geoseg.pipeline import Pipeline
+from geoseg.workflows.freeze import freeze_pipeline
+from geoseg.workflows.plan import OUTPUT_VERSION
+from geoseg.workflows.provenance import versions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRequest:
+    """What the user asked for."""
+
+    source: str
+    pipeline: Pipeline
+    config: Config
+    allow_large: bool = False
+    argv: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A batch that can be run."""
+
+    job: BatchJob
+    is_new: bool
+    """False: the folder held this very batch already."""
+    notes: tuple[str, ...] = ()
+
+
+def plan_batch(request: BatchRequest, out: Path) -> Planned:
+    """Freezes a batch in the folder `out`, or finds that it is there.
+
+    Raises:
+        InputError: the source or settings are refused, `out` is in use for something else, or holds another batch.
+        ResourceError: the engine asked for is not on this machine.
+    """
+    place = Place(out=out)
+    _check_free(place)
+    frozen = freeze_pipeline(request.pipeline, request.config)
+    settings = {
+        "source": _source_name(request.source),
+        "pipeline": frozen.pipeline,
+        "bundle_sha256": frozen.bundle_sha256,
+        "output_version": OUTPUT_VERSION,
+        "allow_large": request.allow_large,
+    }
+    with locked(out / "plan.lock"):
+        if place.job.exists():
+            job = read_job(out)
+            check_same(job, {**settings, "pipeline": frozen.pipeline.model_dump(mode="json")}, out)
+            return Planned(job=job, is_new=False)
+        manifest = freeze(find_scenes(request.source), place)
+        job = BatchJob.model_validate(
+            {
+                **settings,
+                "geoseg": __version__,
+                "scenes": manifest.scenes,
+                "manifest_sha256": manifest.sha256,
+                "bundle": frozen.bundle,
+                "versions": versions(),
+                "argv": request.argv,
+                "created": datetime.now(UTC),
+            }
+        )
+        write_job(job, place)
+    notes = []
+    if manifest.repeated:
+        notes.append(f"{manifest.repeated} scenes are named more than once; each is done once")
+    if manifest.missing:
+        notes.append(f"{manifest.missing} of {manifest.scenes} scenes are not there now")
+    return Planned(job=job, is_new=True, notes=tuple(notes))
+
+
+def _source_name(source: str) -> str:
+    """The same source is called the same wherever the command is given."""
+    return source if source == "-" else str(Path(source).absolute())
+
+
+def _check_free(place: Place) -> None:
+    out = place.out
+    if out.exists() and not out.is_dir():
+        raise ProductError(f"{out} is a file; a batch needs a folder: choose another name")
+    if (out / "run.json").exists():
+        raise ProductError(f"{out} holds the product of a single run: choose another folder for the batch")
