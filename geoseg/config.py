@@ -72,4 +72,6 @@ class Config(BaseModel):
     @property
     def thread_count(self) -> int:
         """Threads of the network and of GDAL, here."""
-        return self.threads or os.cpu_count() or 1
+        # The cores this process may use: a SLURM job or container has fewer than the machine.
+        here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        return self.threads or here or 1

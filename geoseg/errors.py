@@ -6,6 +6,7 @@ GeosegError                 1   environment or internal failure
 │   ├── BundleError             the model bundle: damaged, or not made for this scene
 │   ├── SettingsError           a pipeline or config: unknown key, bad value
 │   └── ProductError            a run folder or file geoseg made: incomplete, damaged, already there
+│       └── BusyError               … or being written by another process just now
 ├── ResourceError           1   disk full, out of memory, a device that is not there
 └── InterruptedRun        130   SIGINT or SIGTERM; the same command resumes or starts again
 
@@ -39,6 +40,10 @@ class SettingsError(InputError):
 
 class ProductError(InputError):
     """A run folder or a file written by geoseg that is incomplete, damaged or in the way."""
+
+
+class BusyError(ProductError):
+    """Another process is at work in the folder; later it will not be."""
 
 
 class ResourceError(GeosegError):

@@ -8,8 +8,10 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import dask
+from dask.system import CPU_COUNT
 from distributed import Client, Nanny, Scheduler, SpecCluster
 from distributed.security import Security
+from distributed.system import MEMORY_LIMIT
 
 from geoseg.config import ClusterSection, Config
 from geoseg.errors import ResourceError, SettingsError
@@ -31,6 +33,8 @@ _LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
 _CONNECT_SECONDS: Final = 30
 _ASK_SECONDS: Final = 5.0
 _GRACE_SECONDS: Final = 10
+_WORKER_BYTES: Final = 3 * 2**29
+"""What a worker needs at least: torch, a network, the buffers of a panel."""
 
 
 class Cluster(Protocol):
@@ -99,7 +103,7 @@ class LocalWorkers:
             "protocol": "tls",
             "security": security,
             "nthreads": 1,
-            "memory_limit": f"{megabytes} MiB" if megabytes else 0.9 / count,
+            "memory_limit": megabytes * 2**20 if megabytes else MEMORY_LIMIT * 9 // 10 // count,
             "env": environment,
             "preload": ["geoseg.batch.preload"],
             "dashboard": False,
@@ -185,10 +189,10 @@ def check_address(address: str | None, *, insecure: bool) -> str:
 
 def environments(config: Config) -> list[dict[str, str]]:
     """The environment of each worker process of this machine: its threads, its GPU."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    devices = _devices(config.cluster.gpus)
-    threads = config.threads or max(1, cores // max(1, config.cluster.workers or len(devices) or cores))
-    count = len(devices) or config.cluster.workers or max(1, cores // threads)
+    cluster, devices = config.cluster, _devices(config.cluster.gpus)
+    asked = len(devices) or cluster.workers
+    threads = config.threads or max(1, CPU_COUNT // (asked or CPU_COUNT))
+    count = asked or max(1, min(CPU_COUNT // threads, MEMORY_LIMIT // _WORKER_BYTES))
     pinned = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     return [{**pinned, **({"CUDA_VISIBLE_DEVICES": devices[k]} if devices else {})} for k in range(count)]
 

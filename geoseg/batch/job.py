@@ -37,14 +37,19 @@ class BatchJob(BaseModel):
     @property
     def settings(self) -> dict[str, JsonValue]:
         """What decides the products, apart from the scenes."""
-        kept = {"pipeline", "bundle_sha256", "output_version", "allow_large", "source"}
-        return self.model_dump(mode="json", include=kept)
+        kept = {"bundle_sha256", "output_version", "allow_large", "source"}
+        return {**self.model_dump(mode="json", include=kept), "pipeline": deciding(self.pipeline)}
 
     @property
     def digest(self) -> str:
         """sha256 that names the work: ledgers and products of another digest are not this batch's."""
         content = {**self.settings, "manifest_sha256": self.manifest_sha256}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def deciding(pipeline: Pipeline) -> dict[str, JsonValue]:
+    """What in a pipeline decides a product; where its bundle is does not, the bundle's checksum says which it is."""
+    return pipeline.model_dump(mode="json", exclude={"name", "description", "model"})
 
 
 def write_job(job: BatchJob, place: Place) -> None:

@@ -17,6 +17,8 @@ ABANDONED_SUSPECT: Final = 2
 """A scene that was out when the whole batch died, twice, is tried alone from then on."""
 ABANDONED_QUARANTINED: Final = 4
 """… and after four times no more: it takes the batch with it, out of memory as a rule."""
+_BUSY_SECONDS: Final = 60.0
+"""A reader may hold the file so long before the driver gives up."""
 _TICKET: Final = "id, scene, uri, fingerprint, attempts, deaths, not_before"
 _SCHEMA: Final = f"""
 create table meta(key text primary key, value text not null);
@@ -37,12 +39,13 @@ create table event(at real not null, kind text not null, detail text);
 class Ledger:
     """An open ledger; a context manager, for one thread of one process."""
 
-    def __init__(self, path: Path, *, shared: bool = False) -> None:
+    def __init__(self, path: Path, *, shared: bool = False, read_only: bool = False) -> None:
         """Opens the ledger at `path`, which `create` has made.
 
         Args:
             path: the SQLite file.
             shared: on a network file system, where SQLite's quicker journal would need memory shared by one host.
+            read_only: look at it while its driver may be writing.
 
         Raises:
             ProductError: there is none, or it is damaged.
@@ -51,9 +54,12 @@ class Ledger:
             raise ProductError(f"{path} is not there: run geoseg batch repair, which makes it from the products")
         self.path = path
         with _translated(path):
-            self._db = sqlite3.connect(path, isolation_level=None)
-            self._db.execute(f"pragma journal_mode={'truncate' if shared else 'wal'}")
-            self._db.execute("pragma synchronous=normal")
+            if read_only:
+                self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+            else:
+                self._db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+                self._db.execute(f"pragma journal_mode={'truncate' if shared else 'wal'}")
+                self._db.execute("pragma synchronous=normal")
             found = self._db.execute("select value from meta where key = 'format'").fetchone()
         if found != (FORMAT,):
             raise ProductError(f"{path} is of another version ({found}): use the geoseg that made it, or batch repair")
@@ -192,6 +198,21 @@ class Ledger:
         """Scenes by state; every state is there."""
         found = dict(self._db.execute("select state, count(*) from scene group by state"))
         return {state: found.get(state, 0) for state in STATES}
+
+    def codes(self) -> dict[str, int]:
+        """Failed and quarantined scenes by class of their error."""
+        where = "where state in ('failed', 'quarantined')"
+        return dict(
+            self._db.execute(f"select coalesce(error_code, 'unknown'), count(*) from scene {where} group by 1")  # noqa: S608
+        )
+
+    def median_seconds(self) -> float | None:
+        """Of the scenes that were done."""
+        done = "from scene where state = 'done' and seconds is not null"
+        row = self._db.execute(
+            f"select seconds {done} order by seconds limit 1 offset (select count(*) / 2 {done})"
+        ).fetchone()
+        return None if row is None else float(row[0])
 
     def rows(self, *states: State) -> Iterator[dict[str, Any]]:
         """All columns of the scenes in these states (none named: of all), by row."""

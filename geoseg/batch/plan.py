@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from geoseg import __version__
-from geoseg.batch.job import BatchJob, check_same, read_job, write_job
+from geoseg.batch.job import BatchJob, check_same, deciding, read_job, write_job
 from geoseg.batch.manifest import freeze
 from geoseg.batch.place import Place, locked
 from geoseg.batch.source import find_scenes
@@ -58,7 +58,7 @@ def plan_batch(request: BatchRequest, out: Path) -> Planned:
     with locked(out / "plan.lock"):
         if place.job.exists():
             job = read_job(out)
-            check_same(job, {**settings, "pipeline": frozen.pipeline.model_dump(mode="json")}, out)
+            check_same(job, {**settings, "pipeline": deciding(frozen.pipeline)}, out)
             return Planned(job=job, is_new=False)
         manifest = freeze(find_scenes(request.source), place)
         job = BatchJob.model_validate(
@@ -73,6 +73,7 @@ def plan_batch(request: BatchRequest, out: Path) -> Planned:
                 "created": datetime.now(UTC),
             }
         )
+        (out / "logs").mkdir(exist_ok=True)  # a SLURM job cannot write its log to a folder that is not there
         write_job(job, place)
     notes = []
     if manifest.repeated:

@@ -20,6 +20,7 @@ from geoseg.batch.place import Place
 from geoseg.config import Config
 from geoseg.errors import (
     BundleError,
+    BusyError,
     GeosegError,
     InputError,
     ProductError,
@@ -35,10 +36,6 @@ _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 
 class JobError(GeosegError):
     """This worker cannot do this job at all: its bundle or its scenes are not those of the batch."""
-
-
-class BusyError(GeosegError):
-    """Somebody else is at the same scene just now."""
 
 
 _VERDICTS: Final[tuple[tuple[type[Exception] | tuple[type[Exception], ...], Kind, str], ...]] = (

@@ -34,6 +34,7 @@ VERBS = {
     "polygons": Verb("products", "polygons", "Vectorize a class map: GPKG, GeoParquet, FlatGeobuf, GeoJSON."),
     "area": Verb("products", "area", "Ellipsoidal area by class; patch counts."),
     "scene": Verb("scene", "scene", "What is found in a scene: bands, grid, radiometry."),
+    "batch": Verb("batch", "batch", "An archive of scenes: plan, run, status, failures, repair, script."),
     "train": Verb("train", "train", "Train a model and pack it as a bundle."),
     "doctor": Verb("doctor", "doctor", "Versions, devices, drivers; what is missing and how to mend it."),
 }
@@ -70,7 +71,8 @@ def app(ctx: click.Context, debug: bool) -> None:
     """From a satellite scene to an area figure that can be defended.
 
     Inputs first, output last. Results go to stdout, messages to stderr.
-    Exit codes: 0 done, 1 environment or internal failure, 2 usage or input refused, 130 interrupted.
+    Exit codes: 0 done, 1 environment or internal failure, 2 usage or input refused,
+    3 a batch with failed scenes, 4 a batch stopped by policy, 130 interrupted.
     """
     ctx.obj = {"debug": debug}
 

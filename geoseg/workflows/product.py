@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from geoseg.errors import InterruptedRun, ProductError, ResourceError
+from geoseg.errors import BusyError, InterruptedRun, ProductError, ResourceError
 from geoseg.outcome import ProductFile, RunRecord
 
 RECORD: Final = "run.json"
@@ -220,7 +220,7 @@ def _lock(out: Path) -> _Lock:
         except BlockingIOError as error:
             who = _holder(descriptor)
             os.close(descriptor)
-            raise ProductError(f"{out} is being written by {who}: wait for it or choose another folder") from error
+            raise BusyError(f"{out} is being written by {who}: wait for it or choose another folder") from error
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 os.close(descriptor)

@@ -1,0 +1,119 @@
+"""`geoseg batch plan` and `geoseg batch run`; what only looks at a batch is in `batch_show`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from geoseg.cli.batch_show import failures, repair, script, status
+from geoseg.cli.options import config_options, json_option, pipeline_options, resolve_pipeline
+
+FROZEN = ("pipeline", "model", "bands", "radiometry", "overrides", "products", "allow_large")
+large_option = click.option(
+    "--allow-large", is_flag=True, help="Accept files that unpack to over 200 times their size."
+)
+products_option = click.option("--products", help="classes,confidence,areas,polygons: what to make of each scene.")
+
+
+@click.group()
+def batch() -> None:
+    """An archive of scenes: a crash, a bad scene or a closed laptop costs minutes; the same command resumes.
+
+    SOURCE is a folder, a quoted glob, a .txt list (- for standard input), a .csv or .parquet with a column uri, or
+    a STAC item, item collection or collection. OUT takes a product for each scene, and the ledger.
+    """
+
+
+@batch.command()
+@click.argument("source")
+@click.argument("out", type=click.Path(path_type=Path))
+@pipeline_options
+@products_option
+@large_option
+@config_options
+@json_option
+def plan(source: str, out: Path, *, as_json: bool, **chosen: Any) -> None:
+    """Freeze the scenes of SOURCE and the settings in OUT, so that every shard and resumption does the same."""
+    from geoseg.cli.show import print_json
+
+    planned = _plan(source, out, chosen)
+    for note in planned.notes:
+        click.echo(note, err=True)
+    if as_json:
+        print_json({"schema": "geoseg/batch-plan/1", **planned.job.model_dump(mode="json")})
+    else:
+        click.echo(f"{planned.job.scenes:,} scenes{'' if planned.is_new else ', planned before'}", err=True)
+        click.echo(str(out))
+
+
+@batch.command()
+@click.argument("places", nargs=-1, required=True, metavar="[SOURCE] OUT")
+@pipeline_options
+@products_option
+@large_option
+@config_options
+@click.option("--shard", default="0/1", help="I/N: this part of the scenes, I from 0; each part has its own ledger.")
+@click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler, tls://HOST:PORT.")
+@click.option("--insecure", is_flag=True, help="Reach a scheduler of another machine without encryption.")
+@click.option("--retry", type=click.Choice(["failed", "quarantined", "all"]), help="Try such scenes again.")
+@click.option("--progress", type=click.Choice(["auto", "lines", "json", "none"]), default="auto", show_default=True)
+@json_option
+@click.pass_context
+def run(ctx: click.Context, /, places: tuple[str, ...], *, progress: str, as_json: bool, **chosen: Any) -> int:
+    """Run, or go on with, the batch in OUT; with SOURCE it is planned first.
+
+    Exit codes: 0 every scene is done, 3 some failed or are quarantined, 4 stopped (disk full, no workers, many
+    failures in a row), 130 interrupted. The same command resumes; what has ended stays.
+    """
+    from geoseg.batch.run import run_batch
+    from geoseg.cli.batch_progress import listener_of, tell_summary
+
+    out = Path(places[-1])
+    if len(places) == 2:
+        _plan(places[0], out, chosen)
+    elif len(places) > 2:
+        raise click.UsageError(f"{len(places)} places: give SOURCE and OUT, or OUT alone (quote a glob)", ctx)
+    elif named := [one for one in FROZEN if ctx.get_parameter_source(one) is click.core.ParameterSource.COMMANDLINE]:
+        raise click.UsageError(f"{named[0].replace('_', '-')} is frozen in {out}: give it with SOURCE, or not", ctx)
+    with listener_of(progress) as listener:
+        summary = run_batch(out, _options(chosen), listener)
+    return tell_summary(summary, out, as_json=as_json)
+
+
+def _plan(source: str, out: Path, chosen: dict[str, Any]) -> Any:
+    from geoseg.batch.plan import BatchRequest, plan_batch
+    from geoseg.presets import load_config
+
+    pipeline = resolve_pipeline(
+        chosen["pipeline"],
+        chosen["overrides"],
+        **{key: chosen[key] for key in ("model", "bands", "radiometry", "products")},
+    )
+    config = load_config(chosen["config_name"], overrides=chosen["config_overrides"])
+    request = BatchRequest(
+        source=source, pipeline=pipeline, config=config, allow_large=chosen["allow_large"], argv=tuple(sys.argv)
+    )
+    return plan_batch(request, out)
+
+
+def _options(chosen: dict[str, Any]) -> Any:
+    from geoseg.batch.place import Shard
+    from geoseg.batch.run import RunOptions
+    from geoseg.presets import load_config
+
+    overrides = list(chosen["config_overrides"])
+    if chosen["scheduler"]:
+        there = f"cluster.address={json.dumps(chosen['scheduler'])}"
+        overrides += ["cluster.kind=address", "cluster.workers=0", "cluster.gpus=0", there]
+    return RunOptions(
+        config=load_config(chosen["config_name"], overrides=overrides),
+        shard=Shard.parse(chosen["shard"]),
+        retry=chosen["retry"],
+        insecure=chosen["insecure"],
+    )
+
+
+for command in (status, failures, repair, script):
+    batch.add_command(command)
