@@ -1,5 +1,7 @@
 """A new batch: its scenes listed and its settings frozen, so that every shard and resumption does the same work."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,24 +57,15 @@ def plan_batch(request: BatchRequest, out: Path) -> Planned:
         "output_version": OUTPUT_VERSION,
         "allow_large": request.allow_large,
     }
-    with locked(out / "plan.lock"):
+    with _planning(place):
         if place.job.exists():
             job = read_job(out)
             check_same(job, {**settings, "pipeline": deciding(frozen.pipeline)}, out)
             return Planned(job=job, is_new=False)
         manifest = freeze(find_scenes(request.source), place)
-        job = BatchJob.model_validate(
-            {
-                **settings,
-                "geoseg": __version__,
-                "scenes": manifest.scenes,
-                "manifest_sha256": manifest.sha256,
-                "bundle": frozen.bundle,
-                "versions": versions(),
-                "argv": request.argv,
-                "created": datetime.now(UTC),
-            }
-        )
+        facts = {"geoseg": __version__, "bundle": frozen.bundle, "versions": versions(), "argv": request.argv}
+        listed = {"scenes": manifest.scenes, "manifest_sha256": manifest.sha256, "created": datetime.now(UTC)}
+        job = BatchJob.model_validate({**settings, **facts, **listed})
         (out / "logs").mkdir(exist_ok=True)  # a SLURM job cannot write its log to a folder that is not there
         write_job(job, place)
     notes = []
@@ -81,6 +74,19 @@ def plan_batch(request: BatchRequest, out: Path) -> Planned:
     if manifest.missing:
         notes.append(f"{manifest.missing} of {manifest.scenes} scenes are not there now")
     return Planned(job=job, is_new=True, notes=tuple(notes))
+
+
+@contextmanager
+def _planning(place: Place) -> Iterator[None]:
+    """Alone in the folder; where nothing could be planned, nothing is left of it."""
+    lock = place.out / "plan.lock"
+    with locked(lock):
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+            with suppress(OSError):
+                place.out.rmdir()  # refused unless it is empty
 
 
 def _source_name(source: str) -> str:

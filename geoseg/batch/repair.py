@@ -12,7 +12,7 @@ from geoseg.batch.job import BatchJob, read_job
 from geoseg.batch.ledger import Ledger
 from geoseg.batch.manifest import read_manifest
 from geoseg.batch.place import Place, Shard, locked
-from geoseg.batch.scene_work import describe, find_product
+from geoseg.batch.product_row import describe, find_product
 from geoseg.batch.status import FAILED
 from geoseg.errors import GeosegError
 from geoseg.outcome import RunRecord

@@ -9,12 +9,11 @@ from geoseg.batch.event import Ticket
 from geoseg.batch.job import BatchJob, read_job
 from geoseg.batch.manifest import fingerprint
 from geoseg.batch.place import Place
+from geoseg.batch.product_row import describe, find_product
 from geoseg.batch.worker import JobError
 from geoseg.config import Config
-from geoseg.errors import ProductError, SceneError
-from geoseg.outcome import RunRecord
+from geoseg.errors import SceneError
 from geoseg.workflows.plan import Request, plan_scene
-from geoseg.workflows.product import read_product
 from geoseg.workflows.segment import segment
 
 
@@ -42,25 +41,6 @@ def run_scene(out: Path, ticket: Ticket, config: Config) -> Mapping[str, Any]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     done = segment(plan, folder, overwrite=True)
     return {**describe(done.record), "output": str(folder.relative_to(out))}
-
-
-def find_product(folder: Path) -> RunRecord | None:
-    """The record of a complete product in a scene's folder."""
-    try:
-        return read_product(folder)
-    except ProductError:
-        return None
-
-
-def describe(record: RunRecord) -> dict[str, Any]:
-    """What the ledger keeps of a product."""
-    report = record.areas
-    kept = ("crs", "method", "footprint_m2", "nodata_m2", "outside_aoi_m2", "masked_m2", "not_processed_m2")
-    areas = {key: report[key] for key in kept if key in report}
-    listed = report.get("classes")
-    classes = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
-    areas["classes"] = [{key: one[key] for key in ("id", "name", "pixels", "area_m2")} for one in classes]
-    return {"job": record.job, "areas": areas}
 
 
 def _check_unchanged(ticket: Ticket) -> None:

@@ -3,6 +3,8 @@
 import json
 import shlex
 from pathlib import Path
+from string import Template
+from typing import Final
 
 from geoseg.batch.job import read_job
 from geoseg.errors import SettingsError
@@ -64,47 +66,15 @@ def kubernetes_manifest(out: Path) -> str:
     """
     job, folder = read_job(out), _name(out)
     count = shard_count(job.scenes)
-    command = json.dumps(
-        ["/bin/sh", "-c", f'exec geoseg batch run {shlex.quote(folder)} --config kubernetes --shard "$SHARD/{count}"']
+    run = f'exec geoseg batch run {shlex.quote(folder)} --config kubernetes --shard "$SHARD/{count}"'
+    return _KUBERNETES.substitute(
+        scenes=job.scenes,
+        count=count,
+        parallel=min(count, 20),
+        folder=folder,
+        mount=json.dumps(str(Path(folder).parent)),
+        command=json.dumps(["/bin/sh", "-c", run]),
     )
-    return f"""\
-# {job.scenes} scenes in {count} shards. Set image and volume; the volume holds the scenes and {folder} at these paths.
-apiVersion: batch/v1
-kind: Job
-metadata:
-  name: geoseg
-spec:
-  completionMode: Indexed
-  completions: {count}
-  parallelism: {min(count, 20)}
-  backoffLimitPerIndex: 3
-  podFailurePolicy:
-    rules:
-      # 3: scenes failed, 4: stopped by policy, 2: refused. Running again would not change that.
-      - action: FailIndex
-        onExitCodes: {{operator: In, values: [2, 3, 4]}}
-      - action: Ignore
-        onPodConditions: [{{type: DisruptionTarget}}]
-  template:
-    spec:
-      restartPolicy: Never
-      terminationGracePeriodSeconds: 120
-      containers:
-        - name: geoseg
-          image: geoseg
-          command: {command}
-          env:
-            - name: SHARD
-              valueFrom: {{fieldRef: {{fieldPath: "metadata.annotations['batch.kubernetes.io/job-completion-index']"}}}}
-          resources:
-            requests: {{cpu: "4", memory: 8Gi}}
-            limits: {{memory: 8Gi}}
-          volumeMounts:
-            - {{name: data, mountPath: {json.dumps(str(Path(folder).parent))}}}
-      volumes:
-        - name: data
-          persistentVolumeClaim: {{claimName: geoseg}}
-"""
 
 
 def _name(out: Path) -> str:
@@ -112,3 +82,43 @@ def _name(out: Path) -> str:
     if not folder.isprintable() or any(character in folder for character in "%'\"\\$`"):
         raise SettingsError(f"{folder!r} has characters that mean something else in a job file: rename the folder")
     return folder
+
+
+_KUBERNETES: Final = Template("""\
+# $scenes scenes in $count shards. Set image and volume; the volume holds the scenes and $folder at these paths.
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: geoseg
+spec:
+  completionMode: Indexed
+  completions: $count
+  parallelism: $parallel
+  backoffLimitPerIndex: 3
+  podFailurePolicy:
+    rules:
+      # 3: scenes failed, 4: stopped by policy, 2: refused. Running again would not change that.
+      - action: FailIndex
+        onExitCodes: {operator: In, values: [2, 3, 4]}
+      - action: Ignore
+        onPodConditions: [{type: DisruptionTarget}]
+  template:
+    spec:
+      restartPolicy: Never
+      terminationGracePeriodSeconds: 120
+      containers:
+        - name: geoseg
+          image: geoseg
+          command: $command
+          env:
+            - name: SHARD
+              valueFrom: {fieldRef: {fieldPath: "metadata.annotations['batch.kubernetes.io/job-completion-index']"}}
+          resources:
+            requests: {cpu: "4", memory: 8Gi}
+            limits: {memory: 8Gi}
+          volumeMounts:
+            - {name: data, mountPath: $mount}
+      volumes:
+        - name: data
+          persistentVolumeClaim: {claimName: geoseg}
+""")
