@@ -4,9 +4,13 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Final
 
-from geoseg.batch.event import Broke, Ending, Finished
+from geoseg.batch.event import Broke, Died, Ending, Finished
 from geoseg.batch.worker import worker_name
+
+_KINDS: Final[dict[type[Finished | Broke | Died], str]] = {Finished: "finished", Broke: "broke", Died: "died"}
+_TYPES: Final = {name: kind for kind, name in _KINDS.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +44,9 @@ class ClaimFile:
         """From now on a death of this process is of this scene."""
         self._write({"begin": row})
 
-    def end(self, ending: Finished | Broke) -> None:
-        """This scene has ended."""
-        self._write({"finished" if isinstance(ending, Finished) else "broke": asdict(ending)})
+    def end(self, ending: Finished | Broke | Died) -> None:
+        """This scene has ended; of one that killed the worker before, the next one says so."""
+        self._write({_KINDS[type(ending)]: asdict(ending)})
 
     def _write(self, line: dict[str, object]) -> None:
         self._stream.write(json.dumps(line) + "\n")
@@ -66,7 +70,8 @@ def read_claim(path: Path) -> Claim:
         elif "begin" in said:
             begun = said["begin"]
         else:
-            ending = Finished(**said["finished"]) if "finished" in said else Broke(**said["broke"])
+            ((kind, fields),) = said.items()
+            ending = _TYPES[kind](**fields)
             endings[ending.row] = ending
             begun = None
     return Claim(worker=worker, begun=begun, endings=endings)

@@ -30,6 +30,8 @@ SETTINGS: Final[dict[str, Any]] = {
     "distributed.admin.tick.limit": "1h",
 }
 _LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
+_LOCAL: Final = {"host": "127.0.0.1", "protocol": "tls", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
+"""What scheduler and workers of this machine have in common; Dask's health pages listen there too."""
 _CONNECT_SECONDS: Final = 30
 _ASK_SECONDS: Final = 5.0
 _GRACE_SECONDS: Final = 10
@@ -71,7 +73,7 @@ class LocalWorkers:
         """Starts them and waits for the first."""
         self._stack.enter_context(dask.config.set(SETTINGS))
         security = Security.temporary()
-        scheduler = {"host": "127.0.0.1", "port": 0, "protocol": "tls", "security": security, "dashboard": False}
+        scheduler = {**_LOCAL, "port": 0, "security": security}
         specs = {k: self._spec(environment, security) for k, environment in enumerate(environments(self._config))}
         self._cluster = SpecCluster(
             workers=specs,
@@ -99,14 +101,12 @@ class LocalWorkers:
         count = len(environments(self._config))
         megabytes = self._config.cluster.memory_mb
         options = {
-            "host": "127.0.0.1",
-            "protocol": "tls",
+            **_LOCAL,
             "security": security,
             "nthreads": 1,
             "memory_limit": megabytes * 2**20 if megabytes else MEMORY_LIMIT * 9 // 10 // count,
             "env": environment,
             "preload": ["geoseg.batch.preload"],
-            "dashboard": False,
             "silence_logs": logging.CRITICAL,
         }
         return {"cls": Nanny, "options": options}

@@ -21,5 +21,8 @@ class Executor(Protocol):
     def wake(self) -> None:
         """Ends a `wait`; may be called from a signal handler."""
 
+    def recall(self) -> None:
+        """What has not been begun is to come back, as `Returned`; what has been is finished. Nothing follows it."""
+
     def restore(self) -> None:
         """Start missing workers again."""

@@ -1,5 +1,6 @@
 """Packs of scenes on Dask workers: what is submitted, what came back, who is guilty of a worker's death."""
 
+import os
 import queue
 import time
 from concurrent.futures import CancelledError
@@ -7,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-from distributed import Client, Future, KilledWorker
+from distributed import Client, Future, KilledWorker, get_worker
 
 from geoseg.batch.claim import Claim, ClaimFile, read_claim
 from geoseg.batch.cluster import Cluster
@@ -30,6 +31,7 @@ class OverDask:
         self._assignment, self._cluster, self._session = assignment, cluster, session
         self._claims = Place(out=Path(assignment.out)).claims
         self._claims.mkdir(parents=True, exist_ok=True)
+        self._recall = self._claims / f"{session}-recall"
         self._packs: dict[str, tuple[Submit, Future]] = {}
         self._arrived: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._number = 0
@@ -43,6 +45,7 @@ class OverDask:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._cluster.close()
+        self._recall.unlink(missing_ok=True)
 
     @property
     def workers(self) -> int:
@@ -56,7 +59,14 @@ class OverDask:
         self._number += 1
         key = f"{self._session}-{self._number}"
         future = self._client.submit(
-            do_pack, self._assignment, order, str(self._claims / key), key=key, pure=False, retries=0
+            do_pack,
+            self._assignment,
+            order,
+            claim=str(self._claims / key),
+            recall=str(self._recall),
+            key=key,
+            pure=False,
+            retries=0,
         )
         self._packs[key] = (order, future)
         future.add_done_callback(partial(_arrive, self._arrived, key))
@@ -76,6 +86,10 @@ class OverDask:
     def wake(self) -> None:
         """Ends a `wait`; a SimpleQueue may be used in a signal handler."""
         self._arrived.put(None)
+
+    def recall(self) -> None:
+        """A file tells the workers, wherever they are."""
+        self._recall.touch()
 
     def restore(self) -> None:
         """Asks the cluster for what is missing."""
@@ -105,34 +119,46 @@ class OverDask:
             if ticket.row in claim.endings:
                 endings.append(claim.endings[ticket.row])
             elif ticket.row == claim.begun:
-                hung = has_hung(Path(self._assignment.out), claim.worker)
-                reason = f"it took too long; where it was is in hangs/{claim.worker}.txt" if hung else "its worker died"
-                endings.append(Died(at=time.time(), row=ticket.row, reason=reason, hung=hung))
+                endings.append(_died(self._assignment, ticket.row, claim.worker))
             else:
                 endings.append(Returned(at=time.time(), row=ticket.row))
         return endings
 
 
-def do_pack(assignment: Assignment, order: Submit, claim_path: str) -> list[Ending]:
+def do_pack(assignment: Assignment, order: Submit, *, claim: str, recall: str) -> list[Ending]:
     """Inside a worker: the scenes of a pack one after another, each claimed in a file before it is begun.
 
     A claim that is there already is of a worker that died at this pack, where a scheduler not ours sent it again.
+    When a scene breaks of what is no fault of its own, or the file `recall` appears, the rest comes back untouched.
     """
-    path = Path(claim_path)
-    before = read_claim(path)
+    threads = get_worker().state.nthreads
+    if threads != 1:  # the hang guard is one for a process
+        text = f"a Dask worker has {threads} threads where one is needed: start the workers with --nthreads 1"
+        return [Broke(at=time.time(), row=one.row, kind="job", code="worker", error=text) for one in order.tickets]
+    before, stop = read_claim(Path(claim)), False
     endings: list[Ending] = []
-    with ClaimFile(path) as claim:
+    with ClaimFile(Path(claim)) as file:
         for ticket in order.tickets:
             if ticket.row in before.endings:
                 endings.append(before.endings[ticket.row])
             elif ticket.row == before.begun:
-                endings.append(Died(at=time.time(), row=ticket.row))
+                endings.append(died := _died(assignment, ticket.row, before.worker))
+                file.end(died)
+            elif stop or os.path.exists(recall):
+                endings.append(Returned(at=time.time(), row=ticket.row))
             else:
-                claim.begin(ticket.row)
+                file.begin(ticket.row)
                 ending = try_scene(assignment, ticket, timeout_s=order.timeout_s)
-                claim.end(ending)
+                file.end(ending)
                 endings.append(ending)
+                stop = isinstance(ending, Broke) and ending.kind in {"disk", "job"}
     return endings
+
+
+def _died(assignment: Assignment, row: int, worker: str) -> Died:
+    hung = has_hung(Path(assignment.out), worker)
+    reason = f"it took too long; where it was is in hangs/{worker}.txt" if hung else "its worker died"
+    return Died(at=time.time(), row=row, reason=reason, hung=hung)
 
 
 def _arrive(arrived: "queue.SimpleQueue[str | None]", key: str, future: Future) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from geoseg.batch.event import Died, Ending, Submit, Ticket
+from geoseg.batch.event import Died, Ending, Returned, Submit, Ticket
 from geoseg.batch.worker import Assignment, has_hung, worker_name
 from geoseg.errors import ResourceError
 
@@ -72,6 +72,11 @@ class Here:
     def wake(self) -> None:
         """Ends a `wait`."""
         os.write(self._wake_write, b"!")
+
+    def recall(self) -> None:
+        """The child has only one scene; the others wait here."""
+        self._endings += [Returned(at=time.time(), row=ticket.row) for ticket, _ in self._queue]
+        self._queue.clear()
 
     def restore(self) -> None:
         """Nothing to do: the next scene starts a child."""

@@ -100,7 +100,7 @@ def _resume(ledger: Ledger, executor: Executor, policy: Policy, listener: Listen
 def _until_it_stops(hands: "_Hands", interruptions: "deque[str]") -> Stop:
     """Events in, orders out."""
     driver, executor = hands.driver, hands.executor
-    workers = executor.workers
+    workers, recalled = executor.workers, False
     hands.carry_out([Ticked(at=time.time())])
     while driver.stopped is None:
         wake = driver.wake_at
@@ -109,12 +109,15 @@ def _until_it_stops(hands: "_Hands", interruptions: "deque[str]") -> Stop:
         now = time.time()
         while interruptions:
             by = interruptions.popleft()
-            hands.listener.say(f"{by}: {driver.out} scenes that are out come home; again to stop at once")
+            hands.listener.say(f"{by}: scenes that were begun are finished; once more to stop at once")
             events.append(Interrupted(at=now, by=by))
         if executor.workers != workers:
             workers = executor.workers
             events.append(Staffed(at=now, workers=workers))
         hands.carry_out([*events, Ticked(at=now)])
+        if driver.draining and not recalled:
+            recalled = True
+            executor.recall()
     return driver.stopped
 
 

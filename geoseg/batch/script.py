@@ -66,7 +66,7 @@ def kubernetes_manifest(out: Path) -> str:
     """
     job, folder = read_job(out), _name(out)
     count = shard_count(job.scenes)
-    run = f'exec geoseg batch run {shlex.quote(folder)} --config kubernetes --shard "$SHARD/{count}"'
+    run = f'exec geoseg batch run {shlex.quote(folder)} --config kubernetes --shard "$JOB_COMPLETION_INDEX/{count}"'
     return _KUBERNETES.substitute(
         scenes=job.scenes,
         count=count,
@@ -110,9 +110,6 @@ spec:
         - name: geoseg
           image: geoseg
           command: $command
-          env:
-            - name: SHARD
-              valueFrom: {fieldRef: {fieldPath: "metadata.annotations['batch.kubernetes.io/job-completion-index']"}}
           resources:
             requests: {cpu: "4", memory: 8Gi}
             limits: {memory: 8Gi}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from geoseg.batch.claim import ClaimFile, read_claim
 from geoseg.batch.cluster import check_address, environments
-from geoseg.batch.event import Broke, Finished
+from geoseg.batch.event import Broke, Died, Finished
 from geoseg.batch.executor import Executor
 from geoseg.batch.executor_here import Here
 from geoseg.batch.worker import Assignment, JobError, explain
@@ -86,6 +86,19 @@ def test_a_claim_that_was_cut_off_names_the_guilty_scene(tmp_path: Path, cut: in
     assert found.begun not in found.endings
     if cut >= len(whole):
         assert (found.begun, len(found.endings)) == (9, 2)
+
+
+def test_a_claim_taken_over_twice_remembers_both_deaths(tmp_path: Path) -> None:
+    """A scheduler that sends a pack on after each death: who takes it over leaves a word on the dead one."""
+    path = tmp_path / "claim"
+    with ClaimFile(path) as first:
+        first.begin(1)
+    died = Died(at=1.0, row=1, reason="its worker died")
+    with ClaimFile(path) as second:
+        second.end(died)
+        second.begin(2)
+    found = read_claim(path)
+    assert (found.endings, found.begun) == ({1: died}, 2)
 
 
 def test_no_claim_is_nobodys(tmp_path: Path) -> None:

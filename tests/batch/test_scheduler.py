@@ -1,0 +1,78 @@
+"""A Dask scheduler that somebody else runs, with its own settings: reached by TLS only, and no scene lost on it."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from distributed import LocalCluster
+from distributed.security import Security
+
+from geoseg.batch.run import RunOptions, run_batch
+from geoseg.config import Config
+from geoseg.errors import ResourceError, SettingsError
+from tests.batch.chaos import CLUSTER, WORK, Told
+from tests.batch.test_chaos import check, plan
+
+pytestmark = [pytest.mark.alone, pytest.mark.slow]
+
+
+@contextmanager
+def cluster(security: Security, *, threads: int = 1) -> Iterator[str]:
+    """Two workers with Dask's default settings; gives the address."""
+    with LocalCluster(
+        n_workers=2, threads_per_worker=threads, security=security, protocol="tls", dashboard_address=None,
+        silence_logs=logging.CRITICAL, memory_limit=0,
+    ) as found:  # fmt: skip
+        yield found.scheduler_address
+
+
+def config(address: str, folder: Path, security: Security) -> Config:
+    """With the keys of the cluster in files."""
+    files = {"tls_ca": "tls_ca_file", "tls_cert": "tls_client_cert", "tls_key": "tls_client_key"}
+    for name, attribute in files.items():
+        (folder / f"{name}.pem").write_text(getattr(security, attribute))
+    keys = {name: str(folder / f"{name}.pem") for name in files}
+    section = {**CLUSTER, "kind": "address", "address": address, **keys}
+    return Config.model_validate({"threads": 1, "cluster": section})
+
+
+def test_a_foreign_scheduler_loses_nothing(tmp_path: Path) -> None:
+    """Though it would send a poison scene to one worker after another: the claims tell."""
+    expected = plan(tmp_path / "out", 60)
+    security = Security.temporary()
+    with cluster(security) as address:
+        settings = config(address, tmp_path, security)
+        summary = run_batch(tmp_path / "out", RunOptions(config=settings, work=WORK), Told())
+    assert summary.exit_code == 3
+    check(tmp_path / "out", expected)
+
+
+def test_workers_of_several_threads_are_refused(tmp_path: Path) -> None:
+    """The hang guard is one for a process; a second scene in it would take it from the first."""
+    plan(tmp_path / "out", 5)
+    security = Security.temporary()
+    with cluster(security, threads=2) as address:
+        settings = config(address, tmp_path, security)
+        summary = run_batch(tmp_path / "out", RunOptions(config=settings, work=WORK), Told())
+    assert summary.exit_code == 4
+    assert "--nthreads 1" in summary.stop.reason
+    assert summary.counts["pending"] == 5
+
+
+def test_without_the_keys_nobody_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("geoseg.batch.cluster._CONNECT_SECONDS", 5)
+    plan(tmp_path / "out", 5)
+    ours, theirs = Security.temporary(), Security.temporary()
+    with cluster(theirs) as address:
+        settings = config(address, tmp_path, ours)
+        with pytest.raises(ResourceError, match="no scheduler answers at tls://"):
+            run_batch(tmp_path / "out", RunOptions(config=settings, work=WORK), Told())
+
+
+def test_an_open_scheduler_elsewhere_is_refused(tmp_path: Path) -> None:
+    plan(tmp_path / "out", 5)
+    settings = Config.model_validate({"cluster": {"kind": "address", "address": "tcp://far.example:8786"}})
+    with pytest.raises(SettingsError, match="not encrypted"):
+        run_batch(tmp_path / "out", RunOptions(config=settings, work=WORK), Told())
