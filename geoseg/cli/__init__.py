@@ -34,7 +34,7 @@ VERBS = {
     "polygons": Verb("products", "polygons", "Vectorize a class map: GPKG, GeoParquet, FlatGeobuf, GeoJSON."),
     "area": Verb("products", "area", "Ellipsoidal area by class; patch counts."),
     "scene": Verb("scene", "scene", "What is found in a scene: bands, grid, radiometry."),
-    "batch": Verb("batch", "batch", "An archive of scenes: plan, run, status, failures, repair, script."),
+    "batch": Verb("batch", "batch", "An archive of scenes: plan, run, status, failures, report, repair, script."),
     "train": Verb("train", "train", "Train a model and pack it as a bundle."),
     "doctor": Verb("doctor", "doctor", "Versions, devices, drivers; what is missing and how to mend it."),
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from geoseg.cli.batch_show import failures, repair, script, status
+from geoseg.cli.batch_show import failures, repair, report, script, status
 from geoseg.cli.options import config_options, json_option, pipeline_options, resolve_pipeline
 
 FROZEN = ("pipeline", "model", "bands", "radiometry", "overrides", "products", "allow_large")
@@ -115,5 +115,5 @@ def _options(chosen: dict[str, Any]) -> Any:
     )
 
 
-for command in (status, failures, repair, script):
+for command in (status, failures, report, repair, script):
     batch.add_command(command)

@@ -1,12 +1,15 @@
 """A batch of real scenes: the same products as single runs, frozen settings, nothing trusted but the products."""
 
+import csv
 import json
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 import rasterio
 
@@ -18,6 +21,7 @@ from geoseg.batch.manifest import read_manifest
 from geoseg.batch.place import Place, Shard
 from geoseg.batch.plan import BatchRequest, Planned, plan_batch
 from geoseg.batch.repair import repair
+from geoseg.batch.results import write_results
 from geoseg.batch.run import RunOptions, run_batch
 from geoseg.batch.scene_work import run_scene
 from geoseg.batch.status import read_failures, read_status
@@ -121,6 +125,7 @@ def test_a_batch_makes_what_single_runs_make(archive: Path, tmp_path: Path) -> N
     (failure,) = read_failures(out)
     assert (failure["state"], failure["error_code"]) == ("failed", "scene")
     assert "bad.tif is neither GeoTIFF" in failure["error"]
+    check_tables(out, made)
     again = Quiet()
     assert run(out, again).exit_code == 3
     assert again.records == []
@@ -133,6 +138,34 @@ def test_a_batch_makes_what_single_runs_make(archive: Path, tmp_path: Path) -> N
     assert run(out, listener).exit_code == 3
     assert {Path(one.ticket.uri).stem: one.state for one in listener.records} == {"s1": "done", "bad": "failed"}
     assert read_status(out).counts["done"] == 3
+
+
+def check_tables(out: Path, made: dict[str, Path]) -> None:
+    """Each table says what the products say; sums are exact and are not called an area of the union."""
+    results = write_results(out)
+    documents = [json.loads((folder / "areas.json").read_text()) for folder in made.values()]
+    for k, name, area in results.classes:
+        parts = [one["area_m2"] for document in documents for one in document["classes"] if one["id"] == k]
+        assert area == math.fsum(parts)
+        assert name == f"class {k}"
+    assert "not the area of their union" in results.to_json()["sum_over_scenes"]["note"]
+    summary = pyarrow.parquet.read_table(out / "summary.parquet").to_pylist()
+    assert {Path(row["uri"]).stem: row["state"] for row in summary} == {**dict.fromkeys(made, "done"), "bad": "failed"}
+    for row in summary:
+        if row["state"] == "done":
+            document = json.loads((out / row["output"] / "areas.json").read_text())
+            assert [row[f"area_m2_{one['id']}"] for one in document["classes"]] == [
+                one["area_m2"] for one in document["classes"]
+            ]
+            assert row["footprint_m2"] == document["footprint_m2"]
+        else:
+            assert row["area_m2_0"] is None
+    with (out / "areas.csv").open() as stream:
+        assert len(list(csv.DictReader(stream))) == 6
+    with (out / "failures.csv").open() as stream:
+        (failure,) = csv.DictReader(stream)
+    assert failure["error_code"] == "scene"
+    assert not list(out.glob(".*.tmp"))
 
 
 def test_a_finished_scene_is_found_and_not_done_again(archive: Path, tmp_path: Path) -> None:

@@ -1,0 +1,162 @@
+"""Tables of a batch, made of its ledgers: every scene, its areas by class, what failed; pixels are not looked at."""
+
+import csv
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from geoseg.batch.job import read_job
+from geoseg.batch.status import FAILED, read_failures, read_rows
+from geoseg.errors import ResourceError
+
+SUMMARY: Final = "summary.parquet"
+AREAS: Final = "areas.csv"
+FAILURES: Final = "failures.csv"
+_ROWS: Final = 50_000
+_COLUMNS: Final = {"id": "string", "uri": "string", "state": "string", "seconds": "float64", "attempts": "int64",
+                   "deaths": "int64", "error_code": "string", "error": "string", "output": "string",
+                   "footprint_m2": "float64", "nodata_m2": "float64"}  # fmt: skip
+OVERLAPS: Final = (
+    "Sums over scenes. Where scenes overlap, ground is counted as often as scenes show it: this is not the area of "
+    "their union."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """What was written, and the sums."""
+
+    files: tuple[Path, ...]
+    scenes: int
+    """That are done and have areas."""
+    classes: tuple[tuple[int, str, float], ...]
+    """(id, name, square metres summed over scenes), by id."""
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        summed = [{"id": k, "name": name, "area_m2": area, "area_ha": area / 1e4} for k, name, area in self.classes]
+        return {
+            "schema": "geoseg/batch-report/1",
+            "files": [str(path) for path in self.files],
+            "scenes": self.scenes,
+            "sum_over_scenes": {"classes": summed, "note": OVERLAPS},
+        }
+
+    def lines(self) -> list[str]:
+        """For people."""
+        lines = [f"{name}: {area / 1e4:,.2f} ha summed over {self.scenes:,} scenes" for _, name, area in self.classes]
+        return [*lines, *([OVERLAPS] if self.scenes > 1 else [])]
+
+
+def write_results(out: Path) -> Results:
+    """Writes summary.parquet, areas.csv and failures.csv into a batch's folder, each whole or not at all.
+
+    Raises:
+        ProductError: the folder holds no batch.
+        ResourceError: a file cannot be written.
+    """
+    read_job(out)
+    with _csv(out / AREAS) as areas:
+        names, parts, scenes = _write_areas(areas, out)
+    with _csv(out / FAILURES) as failures:
+        _write_table(failures, read_failures(out))
+    _write_summary(out, sorted(names))
+    return Results(
+        files=tuple(out / name for name in (SUMMARY, AREAS, FAILURES)),
+        scenes=scenes,
+        classes=tuple((k, names[k], math.fsum(parts[k])) for k in sorted(names)),
+    )
+
+
+def _write_areas(stream: TextIO, out: Path) -> tuple[dict[int, str], dict[int, list[float]], int]:
+    """({class id: name}, {class id: areas of the scenes}, scenes)."""
+    names: dict[int, str] = {}
+    parts: dict[int, list[float]] = {}
+    scenes = 0
+    table = csv.writer(stream, lineterminator="\n")
+    table.writerow(["scene", "uri", "class_id", "class", "pixels", "area_m2", "area_ha"])
+    for row in read_rows(out, "done", "skipped"):
+        scenes += 1
+        for one in _classes(row):
+            names.setdefault(one["id"], one["name"])
+            parts.setdefault(one["id"], []).append(one["area_m2"])
+            area = [one["pixels"], one["area_m2"], one["area_m2"] / 1e4]
+            table.writerow([row["scene"], row["uri"], one["id"], one["name"], *area])
+    return names, parts, scenes
+
+
+def _write_table(stream: TextIO, rows: Iterator[dict[str, Any]]) -> None:
+    columns = ["scene", "uri", "state", "error_code", "error", "attempts", "deaths", "seconds"]
+    table = csv.DictWriter(stream, columns, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+
+
+def _write_summary(out: Path, classes: Sequence[int]) -> None:
+    """One row per scene; the area of class 1 is in the column area_m2_1."""
+    import pyarrow
+    import pyarrow.parquet
+
+    fields = {**_COLUMNS, **{f"area_m2_{k}": "float64" for k in classes}}
+    schema = pyarrow.schema([(name, getattr(pyarrow, kind)()) for name, kind in fields.items()])
+    beside = _beside(out / SUMMARY)
+    try:
+        with _translated(out), pyarrow.parquet.ParquetWriter(beside, schema, compression="zstd") as writer:
+            for rows in _chunks(map(_flat, read_rows(out))):
+                writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
+        beside.replace(out / SUMMARY)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    areas = json.loads(row["areas"] or "{}")
+    by_class = {f"area_m2_{one['id']}": one["area_m2"] for one in _classes(row)}
+    whole = {key: areas.get(key) for key in ("footprint_m2", "nodata_m2")}
+    return {**row, "id": row["scene"], **whole, **by_class}
+
+
+def _classes(row: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(row["areas"] or "{}").get("classes", [])
+    return found if row["state"] not in FAILED else []
+
+
+def _chunks(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    chunk: list[dict[str, Any]] = []
+    for row in rows:
+        chunk.append(row)
+        if len(chunk) == _ROWS:
+            yield chunk
+            chunk = []
+    yield chunk
+
+
+@contextmanager
+def _csv(path: Path) -> Iterator[TextIO]:
+    beside = _beside(path)
+    try:
+        with _translated(path.parent):
+            with beside.open("w", encoding="utf-8", newline="") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+@contextmanager
+def _translated(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ResourceError(f"{out} cannot be written ({error.strerror or error}): free space there") from error
