@@ -33,6 +33,7 @@ _LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
 _LOCAL: Final = {"host": "127.0.0.1", "protocol": "tls", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
 """What scheduler and workers of this machine have in common; Dask's health pages listen there too."""
 _CONNECT_SECONDS: Final = 30
+_START_SECONDS: Final = 120
 _ASK_SECONDS: Final = 5.0
 _GRACE_SECONDS: Final = 10
 _WORKER_BYTES: Final = 3 * 2**29
@@ -70,7 +71,11 @@ class LocalWorkers:
         return len(self._cluster.scheduler.workers) if self._cluster is not None else 0
 
     def open(self) -> Client:
-        """Starts them and waits for the first."""
+        """Starts them and waits for the first.
+
+        Raises:
+            ResourceError: none comes.
+        """
         self._stack.enter_context(dask.config.set(SETTINGS))
         security = Security.temporary()
         scheduler = {**_LOCAL, "port": 0, "security": security}
@@ -85,7 +90,13 @@ class LocalWorkers:
         self._stack.callback(self._cluster.close, timeout=_GRACE_SECONDS)
         client = Client(self._cluster, security=security, set_as_default=False)
         self._stack.callback(client.close, timeout=_GRACE_SECONDS)
-        client.wait_for_workers(1, timeout=_CONNECT_SECONDS * 4)
+        try:
+            client.wait_for_workers(1, timeout=_START_SECONDS)
+        except TimeoutError as error:
+            raise ResourceError(
+                f"no worker process was there after {_START_SECONDS} s: ask for fewer with cluster.workers, or see "
+                "geoseg doctor"
+            ) from error
         return client
 
     def restore(self) -> None:

@@ -38,7 +38,11 @@ class OverDask:
         self._client: Client | None = None
 
     def __enter__(self) -> "OverDask":
-        self._client = self._cluster.open()
+        try:
+            self._client = self._cluster.open()
+        except BaseException:
+            self._cluster.close()
+            raise
         return self
 
     def __exit__(
