@@ -33,7 +33,7 @@ class Estimate:
 
     @property
     def half_width(self) -> float:
-        """z standard errors."""
+        """Standard error times z."""
         return self.z * self.se
 
     @property
