@@ -35,7 +35,7 @@ class MapFacts:
     """What the bundle means by forest."""
 
     def to_json(self) -> dict[str, Any]:
-        """ "map1" or "map2" of change.json."""
+        """The map as change.json tells it."""
         return {
             "name": self.name,
             "sha256": self.sha256,
