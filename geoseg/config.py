@@ -2,13 +2,13 @@
 
 import os
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from geoseg.section import Section
 
 
-class Config(BaseModel):
+class Config(Section):
     """How to run on this machine."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(default="laptop", description="the name users choose it by")
     description: str = Field(default="", description="one line for humans")

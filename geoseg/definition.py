@@ -1,4 +1,4 @@
-"""What an area figure means by its term: rules that a map is brought to, as a YAML value. Applying them is `workflows`."""
+"""What an area figure means by its term, as a YAML value: the rules of a definition. Applying them is `workflows`."""
 
 import difflib
 import hashlib
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, StrictInt, StrictStr, field_validator, model_validator
 
 from geoseg.errors import SettingsError
-from geoseg.pipeline import Section
+from geoseg.section import Section
 
 if TYPE_CHECKING:
     from geoseg.core.legend import Legend
