@@ -135,7 +135,9 @@ def _write_polygons(folder: Path, tally: AreaTally, *, origin: Origin, pixel_are
     """A second pass over the finished class map; the polygons must add up to its tally exactly."""
     classmap = read_classmap(folder / "classes.tif")
     ids = classmap.legend.ids
-    batches = trace_polygons(read_rows(classmap), grid=classmap.grid, legend=classmap.legend, pixel_area=pixel_area)
+    batches = trace_polygons(
+        lambda: read_rows(classmap), grid=classmap.grid, legend=classmap.legend, pixel_area=pixel_area
+    )
     made = write_polygons(
         folder / f"polygons.{origin.pipeline.polygons.format}",
         batches,

@@ -43,7 +43,7 @@ def vectorize(
             summary = write_polygons(
                 beside,
                 trace_polygons(
-                    read_rows(classmap),
+                    lambda: read_rows(classmap),
                     grid=classmap.grid,
                     legend=classmap.legend,
                     pixel_area=PixelArea(classmap.grid),
