@@ -117,16 +117,16 @@ def test_points_fall_in_proportion_to_ground_area() -> None:
 
 
 def test_every_pixel_of_an_equal_area_class_has_the_same_chance() -> None:
-    """Inclusions of 400 pixels in 500 samples of 100; the variance is that of sampling without replacement."""
+    """Inclusions of 400 pixels in 150 samples of 100; the variance is that of sampling without replacement."""
     labels = np.zeros((20, 20), np.uint8)
     area = PixelArea(GeoBox(labels.shape, Affine(30, 0, 0, 0, -30, 0), "EPSG:6933"))
     source = source_of(labels, 6)
     found = survey(source, area)
     hits = np.zeros(labels.shape)
-    for seed in range(500):
+    for seed in range(150):
         for one in draw(source, found, {0: 100}, seed=seed, area=area):
             hits[one.row, one.col] += 1
-    spread = ((hits - 125) ** 2).sum() / (500 * 0.25 * 0.75)  # hypergeometric: 399 degrees of freedom x 400/399
+    spread = ((hits - 37.5) ** 2).sum() / (150 * 0.25 * 0.75)  # hypergeometric: 399 degrees of freedom x 400/399
     assert stats.chi2.cdf(spread * 399 / 400, 399) == pytest.approx(0.5, abs=0.495)
 
 
