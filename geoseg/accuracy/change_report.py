@@ -94,7 +94,8 @@ class ChangeReport:
         names = {one.id: _inert(one.name) for one in table.legend}
         for one in table.transitions:
             row = (one.first, names[one.first], one.second, names[one.second])
-            writer.writerow([*row, *self._figures(one.pixels, one.area_m2)])
+            figures = self._figures(one.pixels, one.area_m2, annual=one.first != one.second)
+            writer.writerow([*row, *figures])
         rest = {
             (UNOBSERVED, "observed"): table.unobserved(first=True, second=False),
             ("observed", UNOBSERVED): table.unobserved(first=False, second=True),
@@ -131,7 +132,7 @@ class ChangeReport:
         yield from map(_sentence, table.classes)
         yield f"Area on the {self.areas.ellipsoid} ellipsoid ({self.areas.method}); {self.nominal_sentence}."
 
-    def _figures(self, pixels: int, area_m2: float, *, annual: bool = True) -> tuple[int, str, str, str]:
+    def _figures(self, pixels: int, area_m2: float, *, annual: bool) -> tuple[int, str, str, str]:
         years = self.table.years
         each = "" if years is None or not annual else f"{area_m2 / 1e4 / years:.4f}"
         return pixels, f"{area_m2:.2f}", f"{area_m2 / 1e4:.4f}", each

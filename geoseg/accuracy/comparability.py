@@ -18,7 +18,7 @@ class MapFacts:
     name: str
     sha256: str
     """Of the file's bytes."""
-    date: date | None = None
+    day: date | None = None
     """When its image was taken."""
     recorded: bool = False
     """A run.json says how it was made; else only the file is known."""
@@ -39,7 +39,7 @@ class MapFacts:
         return {
             "name": self.name,
             "sha256": self.sha256,
-            "date": None if self.date is None else self.date.isoformat(),
+            "date": None if self.day is None else self.day.isoformat(),
             "platform": self.platform,
             "level": self.level,
             "bundle": self.bundle,
@@ -64,7 +64,7 @@ def _differences(first: MapFacts, second: MapFacts) -> Iterator[str]:
         yield f"how {' and '.join(unknown)} was made is not recorded: model, sensor and definition cannot be compared"
     else:
         yield from _differences_of_runs(first, second)
-    yield from _difference_of_dates(first.date, second.date)
+    yield from _difference_of_dates(first.day, second.day)
 
 
 def _differences_of_runs(first: MapFacts, second: MapFacts) -> Iterator[str]:

@@ -33,6 +33,7 @@ VERBS = {
     "stitch": Verb("stages", "stitch", "Blend scores back into one class map."),
     "polygons": Verb("products", "polygons", "Vectorize a class map: GPKG, GeoParquet, FlatGeobuf, GeoJSON."),
     "area": Verb("products", "area", "Ellipsoidal area by class; patch counts."),
+    "change": Verb("change", "change", "Gain, loss and the full matrix of change between two class maps."),
     "scene": Verb("scene", "scene", "What is found in a scene: bands, grid, radiometry."),
     "train": Verb("train", "train", "Train a model and pack it as a bundle."),
     "doctor": Verb("doctor", "doctor", "Versions, devices, drivers; what is missing and how to mend it."),

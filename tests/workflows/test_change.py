@@ -1,0 +1,316 @@
+"""Two maps compared as users do it: figures others can check, grids and legends reconciled, what is refused."""
+
+import csv
+import json
+from collections.abc import Callable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyogrio
+import pytest
+import rasterio
+import rasterio.warp
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from odc.geo.geobox import GeoBox
+
+from geoseg.core.area import PixelArea
+from geoseg.core.window import Window
+from geoseg.errors import GeosegError, ProductError, SettingsError
+from geoseg.raster.classmap import read_classmap
+from geoseg.raster.reconcile import read_rows_on
+from geoseg.workflows.change import ChangeRequest, Compared, compare
+from geoseg.workflows.measure import measure
+from geoseg.workflows.product import read_product
+from tests.raster.factory import make_raster
+
+UTM = "EPSG:32633"
+PLACE = Affine(10, 0, 500_000, 0, -10, 5_400_000)
+
+
+def write_map(path: Path, labels: Any, transform: Affine = PLACE, crs: str = UTM, **options: Any) -> Path:
+    values = np.asarray(labels, np.uint8)[None]
+    return make_raster(path, pixels=values, transform=transform, crs=crs, **{"nodata": "none", **options}).path
+
+
+def write_legend(path: Path, names: Mapping[int, str]) -> Path:
+    path.write_text("".join(f"{key}: {name}\n" for key, name in names.items()))
+    return path
+
+
+@pytest.fixture
+def forest(tmp_path: Path) -> Path:
+    return write_legend(tmp_path / "legend.yaml", {0: "other", 1: "forest"})
+
+
+@pytest.fixture
+def maps(tmp_path: Path) -> tuple[Path, Path]:
+    """4 stay forest, 2 are lost, 1 is gained, 3 stay other, 1 is unobserved first, 1 second."""
+    one = [[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 255, 0]]
+    two = [[1, 1, 1, 1], [0, 0, 1, 0], [0, 0, 0, 255]]
+    return write_map(tmp_path / "one.tif", one), write_map(tmp_path / "two.tif", two)
+
+
+Compare = Callable[..., Compared]
+
+
+@pytest.fixture
+def compared(maps: tuple[Path, Path], forest: Path, tmp_path: Path) -> Compare:
+    def run(**chosen: Any) -> Compared:
+        request = {"first": str(maps[0]), "second": str(maps[1]), "legend1": forest, "legend2": forest}
+        return compare(ChangeRequest(**{**request, **chosen}), tmp_path / "out")
+
+    return run
+
+
+def test_guadeloupe_lost_460_hectares_a_year(test_data: Path, forest: Path, tmp_path: Path) -> None:
+    """METHODS: 460.09 ha a year of 2010 to 2020 where pixel counting was published as 498.375, 8.3 % more."""
+    folder = test_data / "area_reference" / "guadeloupe_forest"
+    request = ChangeRequest(
+        first=str(folder / "forest_t2.tif"),
+        second=str(folder / "forest_t3.tif"),
+        legend1=forest,
+        legend2=forest,
+        date1=date(2010, 1, 1),
+        date2=date(2020, 1, 1),
+    )
+    done = compare(request, tmp_path / "out")
+    of = {one.name: one for one in done.report.table.classes}["forest"]
+    assert done.report.table.years == 10
+    assert f"{of.annual_ha(of.loss_m2):.2f}" == "460.09"
+    assert of.gain_m2 == 0
+    assert (f"{of.area1_m2 / 1e4:.2f}", f"{of.area2_m2 / 1e4:.2f}") == ("77536.63", "72935.73")
+    assert of.annual_rate_percent == pytest.approx(100 * ((72935.73 / 77536.63) ** 0.1 - 1), abs=1e-5)
+    nominal = json.loads((tmp_path / "out" / "change.json").read_text())["nominal"]
+    assert nominal["sentence"].endswith("the nominal figure (pixel count x nominal pixel area) is 8.3 % larger")
+    assert nominal["total_m2"] / 1e4 / 10 == pytest.approx(498.375)
+    assert "8.3 % larger" in done.report.summary()
+
+
+def test_every_square_metre_is_told(compared: Compare, tmp_path: Path) -> None:
+    done = compared(years=2.0)
+    out = tmp_path / "out"
+    document = json.loads((out / "change.json").read_text())
+    pixels = {(one["from_name"], one["to_name"]): one["pixels"] for one in document["transitions"]}
+    assert pixels == {
+        ("other", "other"): 3,
+        ("other", "forest"): 1,
+        ("forest", "other"): 2,
+        ("forest", "forest"): 4,
+    }
+    total = sum(one["area_m2"] for one in document["transitions"]) + document["unobserved"]["total_m2"]
+    grid = GeoBox((3, 4), PLACE, UTM)
+    footprint = float(PixelArea(grid).of(Window(row=0, col=0, height=3, width=4)).sum())
+    assert total == pytest.approx(footprint, rel=1e-12)
+    assert document["footprint_m2"] == pytest.approx(footprint, rel=1e-12)
+    rows = list(csv.DictReader((out / "change.csv").read_text().splitlines()))
+    assert [(row["from"], row["to"], row["pixels"]) for row in rows[-5:]] == [
+        ("unobserved", "observed", "1"),
+        ("observed", "unobserved", "1"),
+        ("unobserved", "unobserved", "0"),
+        ("unobserved in either", "", "2"),
+        ("footprint", "", "12"),
+    ]
+    lost = next(row for row in rows if (row["from"], row["to"]) == ("forest", "other"))
+    assert float(lost["ha_per_year"]) == pytest.approx(float(lost["area_ha"]) / 2, abs=1e-4)
+    assert {row["ha_per_year"] for row in rows if row["from"] == row["to"]} == {""}
+    assert done.report.table.years == 2
+
+
+def test_the_product_is_whole_and_the_change_map_is_a_class_map(compared: Compare, tmp_path: Path) -> None:
+    done = compared()
+    out = tmp_path / "out"
+    record = read_product(out, checksums=True)
+    assert record == done.record
+    assert record.format == "geoseg change 1"
+    assert record.change == json.loads((out / "change.json").read_text())
+    assert set(record.products) == {"change.tif", "change.json", "change.csv", "polygons.gpkg"}
+    with rasterio.open(out / "change.tif") as file:
+        assert file.read(1).tolist() == [[1, 1, 1, 1], [2, 2, 3, 0], [0, 0, 255, 255]]
+    areas = {one.name: one.pixels for one in measure(str(out / "change.tif")).report.classes}
+    assert areas == {"stable other": 3, "stable forest": 4, "forest loss": 2, "forest gain": 1}
+    polygons = pyogrio.read_dataframe(out / "polygons.gpkg", layer="polygons")
+    assert dict(zip(polygons["class"], polygons["pixels"], strict=True)) == {"forest loss": 2, "forest gain": 1}
+
+
+def test_every_transition_of_many_classes_has_a_label(tmp_path: Path) -> None:
+    """A map of values nobody named: each pair that occurs is a class of the change map, only changes are polygons."""
+    first, second = np.random.default_rng(0).integers(0, 4, (2, 30, 20))
+    one, two = write_map(tmp_path / "one.tif", first), write_map(tmp_path / "two.tif", second)
+    compare(ChangeRequest(first=str(one), second=str(two)), tmp_path / "out")
+    classmap = read_classmap(tmp_path / "out" / "change.tif")
+    with rasterio.open(classmap.path) as file:
+        labels = file.read(1)
+    names = {one.id: one.name for one in classmap.legend}
+    told = [[names[int(one)] for one in row] for row in labels]
+    expected = [
+        [f"stable class {a}" if a == b else f"class {a} to class {b}" for a, b in zip(*rows, strict=True)]
+        for rows in zip(first, second, strict=True)
+    ]
+    assert told == expected
+    polygons = pyogrio.read_dataframe(tmp_path / "out" / "polygons.gpkg", layer="polygons")
+    assert polygons["pixels"].sum() == (first != second).sum()
+
+
+def test_maps_that_agree_have_no_polygons(maps: tuple[Path, Path], forest: Path, tmp_path: Path) -> None:
+    request = ChangeRequest(first=str(maps[0]), second=str(maps[0]), legend1=forest, legend2=forest)
+    done = compare(request, tmp_path / "out")
+    assert done.report.warnings[0] == "both maps are the same file: there can be no change"
+    assert done.report.nominal_sentence == "nothing changed on the ground that both maps observe"
+    assert len(pyogrio.read_dataframe(tmp_path / "out" / "polygons.gpkg", layer="polygons")) == 0
+
+
+def test_ids_may_differ_where_names_agree(compared: Compare, maps: tuple[Path, Path], tmp_path: Path) -> None:
+    """The second map numbers its classes otherwise; the figures are the same."""
+    plain = compared()
+    with rasterio.open(maps[1]) as file:
+        labels = file.read(1)
+    swapped = np.choose(np.minimum(labels, 2), [np.uint8(9), np.uint8(4), np.uint8(255)])
+    other = write_map(tmp_path / "swapped.tif", swapped)
+    legend = write_legend(tmp_path / "other.yaml", {9: "Other", 4: "Forest"})
+    done = compare(
+        ChangeRequest(
+            first=str(maps[0]), second=str(other), legend1=tmp_path / "legend.yaml", legend2=legend, target="forest"
+        ),
+        tmp_path / "again",
+    )
+    assert done.report.table.pairs == plain.report.table.pairs
+    assert any("matched by name: Forest, Other" in note for note in done.report.notes)
+
+
+def test_a_class_in_one_map_only_is_said(maps: tuple[Path, Path], forest: Path, tmp_path: Path) -> None:
+    legend = write_legend(tmp_path / "two.yaml", {0: "bare", 1: "forest"})
+    done = compare(
+        ChangeRequest(first=str(maps[0]), second=str(maps[1]), legend1=forest, legend2=legend), tmp_path / "o"
+    )
+    said = [one for one in done.report.warnings if "does not know it" in one]
+    assert said == [
+        "only one.tif has other; two.tif does not know it, so it can only be gained or lost",
+        "only two.tif has bare; one.tif does not know it, so it can only be gained or lost",
+    ]
+
+
+class TestGrids:
+    """Maps on two grids: refused, or the second read on the first."""
+
+    def test_another_grid_is_refused_with_the_remedy(self, compared: Compare, tmp_path: Path) -> None:
+        shifted = write_map(tmp_path / "shifted.tif", np.zeros((3, 4)), PLACE * Affine.translation(0, 0.5))
+        with pytest.raises(ProductError, match=r"shifted.tif is not on the grid of one.tif .*--align nearest"):
+            compared(second=str(shifted))
+        assert not (tmp_path / "out").exists()
+
+    def test_another_extent_of_the_same_pixels_is_cut_exactly(self, forest: Path, tmp_path: Path) -> None:
+        labels = np.random.default_rng(1).integers(0, 2, (40, 50)).astype(np.uint8)
+        one = write_map(tmp_path / "one.tif", labels)
+        part = write_map(tmp_path / "part.tif", labels[5:30, 7:60], PLACE * Affine.translation(7, 5))
+        request = ChangeRequest(first=str(one), second=str(part), legend1=forest, legend2=forest, align="nearest")
+        table = compare(request, tmp_path / "out").report.table
+        assert table.pixels(table.observed) == 25 * 43
+        assert all(one.pixels == 0 for one in table.transitions if one.first != one.second)
+        assert table.pixels(table.unobserved(first=False, second=True)) == 40 * 50 - 25 * 43
+        warnings = json.loads((tmp_path / "out" / "change.json").read_text())["warnings"]
+        assert any("nothing is resampled" in one for one in warnings)
+        assert any("observed in both" in one for one in warnings)
+
+    @settings(max_examples=25)
+    @given(
+        seed=st.integers(0, 99),
+        crs=st.sampled_from([UTM, "EPSG:4326", "EPSG:3857"]),
+        turn=st.sampled_from([0.0, 25.0, 180.0]),
+        rows=st.sampled_from([1, 7, 512]),
+        kind=st.sampled_from(["none", "value", "mask"]),
+    )
+    def test_each_pixel_takes_the_class_that_holds_its_centre(
+        self, seed: int, crs: str, turn: float, rows: int, kind: Any, tmp_path: Path
+    ) -> None:
+        """Each centre goes through rasterio's own transform, alone; the file's mask is rasterio's as well."""
+        side = {UTM: 9.0, "EPSG:3857": 13.0, "EPSG:4326": 1e-4}[crs]
+        (x,), (y,) = rasterio.warp.transform(UTM, crs, [500_103.0], [5_399_871.0])
+        there = Affine.translation(x, y) * Affine.rotation(turn) * Affine.scale(side, -side)
+        values = np.random.default_rng(seed).integers(1, 5, (1, 21, 17)).astype(np.uint8)
+        made = make_raster(tmp_path / "map.tif", pixels=values, transform=there, crs=crs, nodata=kind, seed=seed)
+        grid = GeoBox((33, 29), PLACE, UTM)
+        got = np.concatenate([labels for _, labels in read_rows_on(read_classmap(made.path), grid, rows=rows)])
+        assert got.shape == (33, 29)
+        inside = 0
+        for row in range(33):
+            for col in range(29):
+                xs, ys = rasterio.warp.transform(UTM, crs, *([one] for one in PLACE * (col + 0.5, row + 0.5)))
+                c, r = ~there * (xs[0], ys[0])
+                if min(abs(c - round(c)), abs(r - round(r))) < 1e-5:
+                    continue  # on a border: either is right
+                seen = 0 <= r < 21 and 0 <= c < 17 and made.valid[int(r), int(c)]
+                assert got[row, col] == (values[0, int(r), int(c)] if seen else 255)
+                inside += seen
+        assert inside
+
+    def test_a_far_finer_map_is_read_in_parts(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        values = np.random.default_rng(2).integers(0, 3, (90, 90)).astype(np.uint8)
+        fine = read_classmap(write_map(tmp_path / "fine.tif", values, PLACE * Affine.scale(0.1)))
+        grid = GeoBox((9, 9), PLACE, UTM)
+        monkeypatch.setattr("geoseg.raster.reconcile._MAX_SOURCE_PIXELS", 300)
+        ((_, got),) = read_rows_on(fine, grid)
+        assert np.array_equal(got, values[5::10, 5::10])
+
+
+class TestRefused:
+    """Bad input: one line, nothing is left."""
+
+    @pytest.mark.parametrize(
+        ("chosen", "words"),
+        [
+            ({"years": 3.0, "date1": date(2000, 1, 1)}, "give one of them"),
+            ({"years": -1.0}, "--years -1 is not between"),
+            ({"years": float("nan")}, "--years nan is not between"),
+            ({"date1": date(2020, 1, 1), "date2": date(2010, 1, 1)}, "name the earlier map first"),
+            ({"date1": date(2020, 1, 1), "date2": date(2020, 1, 1)}, "name the earlier map first"),
+            ({"target": "wood"}, "--class wood: the maps have other, forest"),
+            ({"second": "absent.tif"}, "does not exist"),
+        ],
+    )
+    def test_in_one_line(self, compared: Compare, tmp_path: Path, chosen: dict[str, Any], words: str) -> None:
+        with pytest.raises(GeosegError, match=words) as caught:
+            compared(**chosen)
+        assert "\n" not in str(caught.value)
+        assert not (tmp_path / "out").exists()
+
+    def test_maps_without_a_common_pixel(self, forest: Path, tmp_path: Path) -> None:
+        one, two = (write_map(tmp_path / f"{k}.tif", labels) for k, labels in enumerate(([[1, 255]], [[255, 0]])))
+        with pytest.raises(ProductError, match="no ground in common"):
+            compare(ChangeRequest(first=str(one), second=str(two), legend1=forest, legend2=forest), tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+    def test_a_value_without_a_class_never_passes_for_unobserved(self, compared: Compare, tmp_path: Path) -> None:
+        """A legend tag that does not name a value of its map."""
+        compared()
+        with rasterio.open(tmp_path / "out" / "change.tif") as file:
+            tags, profile = file.tags(), file.profile
+        bad = write_map(tmp_path / "bad.tif", [[1, 1, 1, 1], [2, 2, 3, 0], [0, 0, 7, 255]])
+        with rasterio.open(bad, "r+") as file:
+            file.update_tags(GEOSEG_LEGEND=tags["GEOSEG_LEGEND"])
+        assert profile["count"] == 1
+        with pytest.raises(ProductError, match=r"bad.tif holds value 7, which its legend does not name"):
+            compare(ChangeRequest(first=str(tmp_path / "out/change.tif"), second=str(bad)), tmp_path / "again")
+
+    def test_a_folder_that_is_no_run(self, compared: Compare, tmp_path: Path) -> None:
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(ProductError, match="holds no finished product"):
+            compared(first=str(tmp_path / "empty"))
+
+    def test_a_change_is_no_map_of_a_date(self, compared: Compare, tmp_path: Path) -> None:
+        compared()
+        with pytest.raises(ProductError, match=r"out holds no classes.tif: give the folder of a geoseg run"):
+            compare(ChangeRequest(first=str(tmp_path / "out"), second=str(tmp_path / "out")), tmp_path / "again")
+
+    def test_a_folder_that_is_taken(self, compared: Compare) -> None:
+        compared()
+        with pytest.raises(ProductError, match="already holds a product"):
+            compared()
+
+
+def test_a_wrong_legend_is_a_setting(compared: Compare, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="not a legend"):
+        compared(legend1=write_legend(tmp_path / "bad.yaml", {300: "x"}))
