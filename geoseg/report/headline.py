@@ -1,0 +1,160 @@
+"""The first thing a reader sees: the figure, its uncertainty where there is one, and what must be known with it."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from geoseg.report.content import ReportContent
+from geoseg.report.documents import Areas, Assessment, Change, Estimate
+from geoseg.report.numbers import M2_PER_HA, estimate_ha, hectares, interval_ha, plain_number, signed
+from geoseg.report.target import Target, find_target
+
+NO_SAMPLE: Final = (
+    "No reference sample was assessed with this map, so no uncertainty can be stated. The mapped area is a count of "
+    "pixels; errors of the map make it too large or too small by an unknown amount."
+)
+BIASED: Final = (
+    "Count of the map's pixels on the ellipsoid. It carries the errors of the map and is no estimate with an "
+    "uncertainty."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One big number."""
+
+    label: str
+    value: str
+    unit: str
+    detail: str
+    estimated: bool = False
+    """From a reference sample, so with an interval."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headline:
+    """Figures side by side, the best founded first, and the sentences that belong to them."""
+
+    figures: tuple[Figure, ...]
+    sentences: tuple[str, ...]
+
+
+def make_headline(content: ReportContent) -> Headline:
+    """The headline of a run or of a change."""
+    if content.change is not None:
+        return _change_headline(content.change, content.assessment)
+    if content.areas is None:
+        raise ValueError("a report without areas has no headline")
+    record = content.record
+    target = find_target(
+        {one.id: one.name for one in content.areas.classes},
+        content.areas.definition,
+        record.forest_definition if record else None,
+    )
+    return _run_headline(content.areas, content.assessment, target)
+
+
+def _run_headline(areas: Areas, assessment: Assessment | None, target: Target | None) -> Headline:
+    if target is None:
+        total = Figure(
+            label=f"Mapped area of all {len(areas.classes)} classes",
+            value=hectares(areas.classified_m2),
+            unit="ha",
+            detail="The table below has each class.",
+        )
+        return Headline(figures=(total,), sentences=_accuracy_sentences(assessment))
+    mapped_m2 = sum(one.area_m2 for one in areas.classes if one.id in target.ids)
+    share = mapped_m2 / areas.classified_m2 if areas.classified_m2 else 0.0
+    prefix = "Area of " if target.term.startswith("mapped") else "Mapped area of "
+    mapped = Figure(
+        label=f"{prefix}{target.term}",
+        value=hectares(mapped_m2),
+        unit="ha",
+        detail=f"{100 * share:.2f} % of the classified area. {BIASED if assessment else ''}".strip(),
+    )
+    remarks = (target.remark,) if target.remark else ()
+    adjusted = _adjusted(assessment, target)
+    if assessment is None or adjusted is None:
+        return Headline(figures=(mapped,), sentences=(*remarks, *_accuracy_sentences(assessment)))
+    first = _estimated(adjusted, assessment, f"Error-adjusted area of {target.term.removeprefix('mapped ')}")
+    return Headline(figures=(first, mapped), sentences=(*remarks, *_accuracy_sentences(assessment)))
+
+
+def _estimated(estimate: Estimate, assessment: Assessment, label: str) -> Figure:
+    level = f"{100 * assessment.confidence_level:g} %"
+    return Figure(
+        label=label,
+        value=estimate_ha(estimate).removesuffix(" ha"),
+        unit="ha",
+        detail=f"Approximate {level} confidence interval {interval_ha(estimate)}, from {_sample(assessment)}.",
+        estimated=True,
+    )
+
+
+def _adjusted(assessment: Assessment | None, target: Target) -> Estimate | None:
+    """The estimate of a single class; of several together no interval can be given from theirs."""
+    if assessment is None or len(target.ids) != 1:
+        return None
+    found = assessment.of(target.ids[0])
+    return found.area_m2 if found else None
+
+
+def _sample(assessment: Assessment) -> str:
+    used = assessment.reference.used
+    size = f"{plain_number(used)} reference points" if used is not None else "a reference sample"
+    return f"{size} ({assessment.reference.name})" if assessment.reference.name else size
+
+
+def _accuracy_sentences(assessment: Assessment | None) -> tuple[str, ...]:
+    if assessment is None:
+        return (NO_SAMPLE,)
+    flags = [f"{one.name}: {flag}" for one in assessment.classes for flag in one.flags]
+    return (*flags[:3], *(("More is said under Accuracy.",) if len(flags) > 3 else ()))
+
+
+def _change_headline(change: Change, assessment: Assessment | None) -> Headline:
+    target = _change_target(change)
+    if target is None:
+        moved = sum(one.area_m2 for one in change.transitions if one.from_id != one.to)
+        label = f"Mapped change {_period(change)}"
+        figure = Figure(label=label, value=hectares(moved), unit="ha", detail="From any class to another.")
+        return Headline(figures=(figure,), sentences=_change_sentences(assessment))
+    one = next(one for one in change.classes if one.id == target.ids[0])
+    loss, gain, net = (_yearly(each) for each in (one.annual_loss_ha, one.annual_gain_ha, one.annual_net_ha))
+    term = target.term.removeprefix("mapped ")
+    figures = (
+        Figure(label=f"Mapped loss of {term} {_period(change)}", value=hectares(one.loss_m2), unit="ha", detail=loss),
+        Figure(label="Mapped gain", value=hectares(one.gain_m2), unit="ha", detail=gain),
+        Figure(label="Net", value=signed(one.net_m2 / M2_PER_HA), unit="ha", detail=net),
+    )
+    remarks = (target.remark,) if target.remark else ()
+    return Headline(figures=figures, sentences=(*remarks, *_change_sentences(assessment)))
+
+
+def _change_target(change: Change) -> Target | None:
+    """The class the comparison was made for, else the one that stands out."""
+    names = {one.id: one.name for one in change.classes}
+    if change.target is not None and change.target.id in names:
+        names = {change.target.id: change.target.name}
+        return find_target(names) or Target(ids=tuple(names), term=f"class “{change.target.name}”", remark="")
+    found = find_target(names)
+    return found if found is not None and len(found.ids) == 1 else None
+
+
+def _yearly(area_ha: float | None) -> str:
+    return "" if area_ha is None else f"{plain_number(area_ha, 2)} ha per year".replace("-", "−")
+
+
+def _change_sentences(assessment: Assessment | None) -> tuple[str, ...]:
+    if assessment is None:
+        return (
+            "No reference sample was assessed with this change map, so no uncertainty can be stated. A difference of "
+            "two maps carries the errors of both.",
+        )
+    return ("Error-adjusted areas of change with their confidence intervals are under Accuracy.",)
+
+
+def _period(change: Change) -> str:
+    first, second = change.map1.date, change.map2.date
+    if first and second:
+        return f"from {first[:10]} to {second[:10]}"
+    return f"over {change.years:g} years" if change.years else "between the two maps"

@@ -1,0 +1,210 @@
+"""The page of a finished run or change: what it left is gathered and drawn; what the page says belongs to `report`."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from geoseg.core.grid import same_grid
+from geoseg.errors import GeosegError, ProductError, SceneError
+from geoseg.outcome import RunRecord
+from geoseg.raster.classmap import ClassMap, read_classmap
+from geoseg.raster.overview import draw_classes, draw_confidence, draw_scene, plan_frame
+from geoseg.raster.safety import plain, raster_env
+from geoseg.raster.scene import Scene, SceneOptions, open_scene
+from geoseg.report.content import MapContent, ReportContent
+from geoseg.report.documents import Areas, Assessment, Change, parse_document, read_document
+from geoseg.report.page import render_page
+from geoseg.report.pdf import render_pdf
+from geoseg.workflows.product import read_product
+
+REPORT: Final = "report.html"
+REPORT_PDF: Final = "report.pdf"
+_CHANGE: Final = "change.json"
+_NO_SCENE: Final = "The scene itself is not shown: {reason}; geoseg report DIR --scene FILE adds its picture."
+_CHUNK: Final = 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportSources:
+    """What a report shows that is not in the folder of the product."""
+
+    assessment: Path | None = None
+    """A folder that geoseg assess made for this very map."""
+    scene: Path | None = None
+    """The scene of the run, for its picture."""
+
+
+def write_report(folder: Path, sources: ReportSources | None = None, *, pdf: bool = False) -> tuple[Path, ...]:
+    """report.html, and report.pdf if asked, of a finished run or change; each replaces the one that was there.
+
+    Raises:
+        ProductError: the folder is no finished product, or the assessment is damaged or of another map.
+        SceneError: the scene cannot be read, or is not that of this run.
+        ResourceError: the PDF cannot be made here.
+    """
+    record = read_product(folder)
+    sources = sources or ReportSources()
+    if sources.scene is None:
+        sources = ReportSources(assessment=sources.assessment, scene=_find_scene(folder, record))
+    page = build_report(folder, record, sources)
+    contents = {REPORT: page.encode("utf-8")}
+    if pdf:
+        contents[REPORT_PDF] = render_pdf(page)
+    for name, content in contents.items():
+        _replace(folder / name, content)
+    return tuple(folder / name for name in contents)
+
+
+def build_report(folder: Path, record: RunRecord, sources: ReportSources | None = None) -> str:
+    """The page; nothing is written. `folder` may be a staging folder: what is read are its maps and documents.
+
+    Raises:
+        ProductError: a map or document is missing or damaged, or the assessment is of another map.
+        SceneError: the scene cannot be read, or is not that of this run.
+    """
+    sources = sources or ReportSources()
+    documents: dict[str, Any] = {}
+    areas = change = assessment = None
+    if (folder / _CHANGE).is_file():
+        change, documents[_CHANGE] = read_document(Change, folder / _CHANGE, made_by="change")
+    else:
+        areas, documents["areas.json"] = _read_areas(folder, record)
+    if sources.assessment is not None:
+        path = sources.assessment / "assessment.json"
+        assessment, documents["assessment.json"] = read_document(Assessment, path, made_by="assess")
+        _check_assessed(assessment, folder / _map_name(change), path)
+    documents["run.json"] = json.loads(record.model_dump_json(exclude={"areas", "change"}))
+    shown, remarks = _draw(folder, record, sources.scene, change)
+    return render_page(
+        ReportContent(
+            title=record.scene,
+            record=record,
+            areas=areas,
+            assessment=assessment,
+            change=change,
+            map=shown,
+            remarks=remarks,
+            documents=documents,
+        )
+    )
+
+
+def _read_areas(folder: Path, record: RunRecord) -> tuple[Areas, Any]:
+    """areas.json; a run that was not asked for it has the same figures in its record."""
+    if (folder / "areas.json").is_file():
+        return read_document(Areas, folder / "areas.json", made_by="run")
+    raw = record.areas
+    return parse_document(Areas, raw, place="run.json: areas", again="make it again with geoseg run"), raw
+
+
+def _map_name(change: Change | None) -> str:
+    return "classes.tif" if change is None else "change.tif"
+
+
+def _check_assessed(assessment: Assessment, path: Path, document: Path) -> None:
+    """The figures of one map must never stand beside another: the checksum of the file tells."""
+    if assessment.map.sha256 is None:
+        raise ProductError(f"{document} does not say which map it is of: make it again with geoseg assess")
+    if assessment.map.sha256 != _sha256(path):
+        raise ProductError(
+            f"{document} is of another map than {path} (sha256 {assessment.map.sha256[:12]}…): "
+            "name the assessment of this map, or assess this map"
+        )
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    except OSError as error:
+        raise ProductError(f"{path} cannot be read ({error.strerror}): make it again") from error
+    return digest.hexdigest()
+
+
+def _draw(
+    folder: Path, record: RunRecord, source: Path | None, change: Change | None
+) -> tuple[MapContent | None, tuple[str, ...]]:
+    """The pictures, and what could not be drawn and why."""
+    with raster_env():
+        classmap = read_classmap(folder / _map_name(change))
+        try:
+            frame = plan_frame(classmap.grid)
+        except SceneError as error:
+            return None, (f"{error}.",)
+        remarks: list[str] = []
+        confidence = folder / "confidence.tif"
+        shown = MapContent(
+            classes=draw_classes(classmap, frame),
+            legend=classmap.legend,
+            confidence=draw_confidence(confidence, classmap.grid, frame) if confidence.is_file() else None,
+            scene=None if source is None else draw_scene(_open_checked(source, record, classmap, remarks), frame),
+        )
+    if source is None and change is None:
+        remarks.append(_NO_SCENE.format(reason="its file was not given or is no longer the same"))
+    return shown, tuple(remarks)
+
+
+def _open_checked(source: Path, record: RunRecord, classmap: ClassMap, remarks: list[str]) -> Scene:
+    """The scene as the run read it, once it is clear that it is the run's."""
+    settings = record.pipeline.get("scene")
+    settings = settings if isinstance(settings, dict) else {}
+    bands, collar = settings.get("bands"), settings.get("collar")
+    named = {str(key): str(value) for key, value in bands.items()} if isinstance(bands, dict) else {}
+    options = SceneOptions(collar=float(collar) if isinstance(collar, int | float) else None, allow_large=True)
+    scene = open_scene(source, bands=named, options=options)
+    if _fits(scene, record):
+        return scene
+    if scene.name != record.scene or not same_grid(scene.grid, classmap.grid):
+        raise SceneError(
+            f"{scene.name} is not the scene of this run ({plain(record.scene)}): name or grid differ; give that one, "
+            "or leave --scene out"
+        )
+    remarks.append(
+        "The picture of the scene is of a file with the name and grid of the run's input; that it is the same file "
+        "could not be proven."
+    )
+    return scene
+
+
+def _fits(scene: Scene, record: RunRecord) -> bool:
+    """Whether the fingerprint is that of the run: of the scene, or of the bands a true-color bundle takes of it."""
+    if scene.fingerprint == record.fingerprint:
+        return True
+    try:
+        return scene.select(("red", "green", "blue")).fingerprint == record.fingerprint
+    except SceneError:
+        return False
+
+
+def _find_scene(folder: Path, record: RunRecord) -> Path | None:
+    """The run's input beside its folder, if it is still the very same file."""
+    name = record.scene
+    if record.change is not None or not name or Path(name).name != name:
+        return None
+    beside = folder.resolve().parent / name
+    if not beside.exists():
+        return None
+    try:
+        with raster_env():
+            scene = open_scene(beside, options=SceneOptions(allow_large=True))
+            return beside if _fits(scene, record) else None
+    except GeosegError:
+        return None
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Written beside its place and renamed: a reader never sees half a page."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
