@@ -34,6 +34,7 @@ VERBS = {
     "polygons": Verb("products", "polygons", "Vectorize a class map: GPKG, GeoParquet, FlatGeobuf, GeoJSON."),
     "area": Verb("products", "area", "Ellipsoidal area by class; patch counts."),
     "change": Verb("change", "change", "Gain, loss and the full matrix of change between two class maps."),
+    "report": Verb("report", "report", "The page of a finished run or change, made again from what it left."),
     "scene": Verb("scene", "scene", "What is found in a scene: bands, grid, radiometry."),
     "train": Verb("train", "train", "Train a model and pack it as a bundle."),
     "doctor": Verb("doctor", "doctor", "Versions, devices, drivers; what is missing and how to mend it."),
