@@ -109,6 +109,8 @@ class _Meter:
             for label in tally.pixels:
                 self._of(k)[label] += tally.area_m2(label)
         where, parts = _clip(pieces, np.flatnonzero(~whole), frame)
+        if not len(where):
+            return
         unit, flat = self._pixel_area.of(window), labels.ravel()
         for start in range(0, len(where), _AT_ONCE):
             shares = pixel_shares(parts[start : start + _AT_ONCE], window)
@@ -180,7 +182,7 @@ def _notes(zones: Zones, placed: Placed, known: Bools, *, overlaps: bool, coarse
     if overlaps:
         near = np.flatnonzero(known & shapely.is_geometry(placed.drawn))
         pairs = _overlapping([zones.names[k] for k in near], placed.drawn[near])
-        yield f"{len(pairs)} pairs of zones overlap, so that the zones' sum exceeds the whole: {shown(pairs)}"
+        yield f"zones overlap, so that their sum exceeds the whole: {shown(pairs)}"
     if coarse:
         yield "the best datum shift from the zones' CRS to the map's is not installed: borders may be metres off"
 
