@@ -1,13 +1,15 @@
 """Transitions between two maps: equal to brute force, whatever the grid and however the rows are cut."""
 
+from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from affine import Affine
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
@@ -19,6 +21,7 @@ from geoseg.core.tally import AreaTally
 from geoseg.core.window import Window
 from geoseg.errors import ProductError, SettingsError
 
+IDS = (0, 1, 7)
 GRIDS = {
     "geographic": ("EPSG:4326", Affine(0.01, 0, -61.5, 0, -0.02, 64.0)),
     "mercator": ("EPSG:3395", Affine(30, 0, -6885690.0, 0, -30, 1857300.0)),
@@ -32,70 +35,95 @@ def legend_of(*names: str, first: int = 0) -> Legend:
     )
 
 
-@given(
-    kind=st.sampled_from(sorted(GRIDS)),
-    shape=st.tuples(st.integers(1, 40), st.integers(1, 40)),
-    cuts=st.sets(st.integers(1, 39), max_size=4),
-    seed=st.integers(0, 1000),
-)
-def test_the_matrix_is_that_of_brute_force_however_the_rows_are_cut(
-    kind: str, shape: tuple[int, int], cuts: set[int], seed: int
-) -> None:
-    """Each pair is picked out with a comparison and its areas are added one by one, as fractions."""
-    crs, transform = GRIDS[kind]
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """Two random maps of one grid, their table, and what brute force says of any set of their pixels."""
+
+    first: npt.NDArray[np.uint8]
+    second: npt.NDArray[np.uint8]
+    areas: npt.NDArray[np.float64]
+    table: ChangeTable
+
+    def brute(self, chosen: npt.NDArray[np.bool_]) -> float:
+        """Areas added one by one, as fractions."""
+        return float(sum((Fraction(float(one)) for one in self.areas[chosen]), Fraction(0)))
+
+
+@st.composite
+def drawn_maps(draw: st.DrawFn) -> Drawn:
+    """Tallied in random cuts of the rows."""
+    crs, transform = GRIDS[draw(st.sampled_from(sorted(GRIDS)))]
+    shape = draw(st.tuples(st.integers(1, 40), st.integers(1, 40)))
     pixel_area = PixelArea(GeoBox(shape, transform, crs))
-    ids = np.array([0, 1, 7, 255], np.uint8)
-    first, second = np.random.default_rng(seed).choice(ids, (2, *shape))
-    edges = [0, *sorted(cut for cut in cuts if cut < shape[0]), shape[0]]
+    ids = np.array([*IDS, 255], np.uint8)
+    first, second = np.random.default_rng(draw(st.integers(0, 1000))).choice(ids, (2, *shape))
+    cuts = draw(st.sets(st.integers(1, 39), max_size=4))
     tally = AreaTally.zero()
-    for top, bottom in pairwise(edges):
+    for top, bottom in pairwise([0, *sorted(cut for cut in cuts if cut < shape[0]), shape[0]]):
         window = Window(row=top, col=0, height=bottom - top, width=shape[1])
         tally += tally_pairs(first[top:bottom], second[top:bottom], window, pixel_area)
-    legend = Legend(classes=tuple(LandClass(id=k, name=f"c{k}", color="#000000") for k in (0, 1, 7)))
-    table = ChangeTable(legend=legend, pairs=tally)
-
+    legend = Legend(classes=tuple(LandClass(id=k, name=f"c{k}", color="#000000") for k in IDS))
     areas = np.broadcast_to(pixel_area.of(Window(row=0, col=0, height=shape[0], width=shape[1])), shape)
+    return Drawn(first=first, second=second, areas=areas, table=ChangeTable(legend=legend, pairs=tally))
 
-    def brute(chosen: np.ndarray) -> float:
-        return float(sum((Fraction(float(one)) for one in areas[chosen]), Fraction(0)))
 
+@given(maps=drawn_maps())
+def test_the_matrix_is_that_of_brute_force_however_the_rows_are_cut(maps: Drawn) -> None:
+    first, second, table = maps.first, maps.second, maps.table
     assert [(one.first, one.second, one.pixels, one.area_m2) for one in table.transitions] == [
-        (a, b, int(((first == a) & (second == b)).sum()), brute((first == a) & (second == b)))
-        for a in (0, 1, 7)
-        for b in (0, 1, 7)
+        (a, b, int(((first == a) & (second == b)).sum()), maps.brute((first == a) & (second == b)))
+        for a in IDS
+        for b in IDS
     ]
     unseen = [
-        brute((first == 255) & (second != 255)),
-        brute((first != 255) & (second == 255)),
-        brute((first == 255) & (second == 255)),
+        maps.brute((first == 255) & (second != 255)),
+        maps.brute((first != 255) & (second == 255)),
+        maps.brute((first == 255) & (second == 255)),
     ]
     ways = ((True, False), (False, True), (True, True))
     assert [table.area_m2(table.unobserved(first=a, second=b)) for a, b in ways] == unseen
-    assert table.footprint_m2 == brute(np.ones(shape, bool))
-    for one in table.classes:
-        seen = (first != 255) & (second != 255)
-        was, now = (first == one.id) & seen, (second == one.id) & seen
-        assert one.gain_m2 == brute(now & ~was)
-        assert one.loss_m2 == brute(was & ~now)
-        assert one.area1_m2 == pytest.approx(brute(was), rel=1e-12)
-        assert one.area2_m2 == pytest.approx(brute(now), rel=1e-12)
-        assert one.net_m2 == pytest.approx(brute(now) - brute(was), rel=1e-9, abs=1e-3)
-    # a change map has the area of the pairs it is made of, and says of each class what the matrix says
-    for target in (None, 7) if ((first != 255) & (second != 255)).any() else ():
-        codes = code_changes(table, target)
-        labels = codes.label[first, second]
-        assert np.array_equal(labels == 255, (first == 255) | (second == 255))
-        changed = np.isin(labels, codes.changed)
-        expected = (first != second) if target is None else ((first == 7) != (second == 7))
-        assert np.array_equal(changed, expected & (labels != 255))
-        for class_id, roles in codes.roles.items():
-            assert np.array_equal(
-                np.isin(labels, roles["loss"]), (first == class_id) & ~np.isin(second, [class_id, 255])
-            )
-            assert np.array_equal(
-                np.isin(labels, roles["gain"]), (second == class_id) & ~np.isin(first, [class_id, 255])
-            )
-            assert np.array_equal(np.isin(labels, roles["stable"]), (first == class_id) & (second == class_id))
+    assert table.footprint_m2 == maps.brute(np.ones(first.shape, bool))
+
+
+@given(maps=drawn_maps())
+def test_gain_and_loss_of_a_class_are_those_of_brute_force(maps: Drawn) -> None:
+    seen = (maps.first != 255) & (maps.second != 255)
+    for one in maps.table.classes:
+        was, now = (maps.first == one.id) & seen, (maps.second == one.id) & seen
+        assert one.gain_m2 == maps.brute(now & ~was)
+        assert one.loss_m2 == maps.brute(was & ~now)
+        assert one.area1_m2 == pytest.approx(maps.brute(was), rel=1e-12)
+        assert one.area2_m2 == pytest.approx(maps.brute(now), rel=1e-12)
+        assert one.net_m2 == pytest.approx(maps.brute(now) - maps.brute(was), rel=1e-9, abs=1e-3)
+
+
+@given(maps=drawn_maps(), target=st.sampled_from([None, 7]))
+def test_labels_of_a_change_map_say_what_the_matrix_says(maps: Drawn, target: int | None) -> None:
+    first, second = maps.first, maps.second
+    assume(((first != 255) & (second != 255)).any())
+    codes = code_changes(maps.table, target)
+    labels = codes.label[first, second]
+    assert np.array_equal(labels == 255, (first == 255) | (second == 255))
+    expected = (first != second) if target is None else ((first == 7) != (second == 7))
+    assert np.array_equal(np.isin(labels, codes.changed), expected & (labels != 255))
+    assert set(codes.roles) == (set(IDS) if target is None else {7})
+    for k, roles in codes.roles.items():
+        assert np.array_equal(np.isin(labels, roles["loss"]), (first == k) & ~np.isin(second, [k, 255]))
+        assert np.array_equal(np.isin(labels, roles["gain"]), (second == k) & ~np.isin(first, [k, 255]))
+        assert np.array_equal(np.isin(labels, roles["stable"]), (first == k) & (second == k))
+
+
+def test_a_map_too_wide_to_be_tallied_at_once_is_tallied_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The areas of a row of a geographic grid differ from those of the next."""
+    crs, transform = GRIDS["geographic"]
+    pixel_area = PixelArea(GeoBox((37, 11), transform, crs))
+    first, second = np.random.default_rng(3).integers(0, 3, (2, 37, 11)).astype(np.uint8)
+    window = Window(row=0, col=0, height=37, width=11)
+    whole = tally_pairs(first, second, window, pixel_area)
+    monkeypatch.setattr("geoseg.accuracy.change._CHUNK", 30)
+    assert tally_pairs(first, second, window, pixel_area) == whole
+    with pytest.raises(ValueError, match="are not of the window's shape"):
+        tally_pairs(first[:5], second[:5], window, pixel_area)
 
 
 @pytest.mark.parametrize(
