@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg.cli.options import (
+    area_options,
     config_options,
     json_option,
     overwrite_option,
     pipeline_options,
     plan_of,
+    products_option,
     progress_option,
     scene_options,
 )
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 @click.argument("out", type=click.Path(path_type=Path))
 @pipeline_options
 @scene_options
-@click.option("--products", help="classes,confidence,areas,polygons: what to leave in OUT.")
+@area_options
+@products_option
 @config_options
 @overwrite_option
 @click.option("--dry-run", is_flag=True, help="Only say what would be done, as `geoseg plan`.")
@@ -59,7 +62,8 @@ def run(out: Path, *, dry_run: bool, overwrite: bool, as_json: bool, quiet: bool
 @click.argument("out", type=click.Path(path_type=Path))
 @pipeline_options
 @scene_options
-@click.option("--products", help="classes,confidence,areas,polygons: what to leave in OUT.")
+@area_options
+@products_option
 @config_options
 @overwrite_option
 @json_option

@@ -207,7 +207,7 @@ class AreaReport:
         if self.definition is not None:
             yield f"Definition: {self.definition.get('name', '')}."
         for rule in self.rules:
-            yield f"{rule.rule}: {rule.changed:,} changed, {rule.undetermined:,} cut by an edge and kept."
+            yield f"{rule.rule.rstrip('.')}: {rule.changed:,} changed, {rule.undetermined:,} cut by an edge and kept."
             for one in self.legend:
                 before, after = (areas.get(one.id, 0.0) / 1e4 for areas in (rule.before_m2, rule.after_m2))
                 yield f"  {one.name}: {before:,.2f} ha before, {after:,.2f} ha after"

@@ -1,6 +1,7 @@
 """From finished rows of labels to a published product; where the rows come from is `segment`'s or `stitch`'s matter."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from geoseg.core.area import PixelArea
 from geoseg.core.area_report import AreaReport
 from geoseg.core.legend import Legend
 from geoseg.core.patch import LabelRows
+from geoseg.core.rule_effect import RuleEffect
 from geoseg.core.tally import AreaTally, tally_labels
 from geoseg.errors import GeosegError
 from geoseg.outcome import Facts, RunRecord
@@ -20,8 +22,10 @@ from geoseg.pipeline import Pipeline
 from geoseg.raster.classmap import ClassMapWriter, read_classmap, read_rows
 from geoseg.vector.trace import trace_polygons
 from geoseg.vector.write import write_polygons
+from geoseg.workflows.final_map import write_final_map
 from geoseg.workflows.product import Staging
 from geoseg.workflows.provenance import peak_memory_bytes, versions
+from geoseg.workflows.zones import measure_zones
 
 
 @dataclass(slots=True)
@@ -89,6 +93,10 @@ class Order:
     pixel_area: PixelArea
     """Of the grid of the map."""
     threads: int
+    zones: Path | None = None
+    """Polygons to measure areas by."""
+    zone_field: str | None = None
+    """The column that names them."""
 
 
 def write_classes(folder: Path, rows: Iterable[LabelRows], order: Order) -> AreaTally:
@@ -110,25 +118,61 @@ def write_classes(folder: Path, rows: Iterable[LabelRows], order: Order) -> Area
 
 
 def finish(staging: Staging, tally: AreaTally, order: Order, *, clock: Clock, notes: Iterable[str]) -> Segmented:
-    """Areas and polygons of the staged class map, then the whole product published, run.json last.
+    """The staged class map brought to its definition, its areas and polygons, then all of it published, run.json last.
+
+    Args:
+        staging: holds classes.tif.
+        tally: of that map.
+        order: what is to be made.
+        clock: of the run.
+        notes: what the user was told.
 
     Raises:
         GeosegError: polygons and class map differ in area; nothing is published.
         ResourceError: the disk is full; nothing is published.
     """
-    origin, pixel_area = order.origin, order.pixel_area
-    report = AreaReport.from_tally(
-        tally, legend=order.legend, grid=pixel_area.grid, pixel_area=pixel_area, scene=origin.scene
-    )
+    origin, folder = order.origin, staging.folder
+    with clock.of("areas"):
+        report = _measure(folder, tally, order)
     if "areas" in origin.pipeline.products:
         document = json.dumps(report.to_json(), indent=2, ensure_ascii=False)
-        (staging.folder / "areas.csv").write_text(report.to_csv(), encoding="utf-8")
-        (staging.folder / "areas.json").write_text(document + "\n", encoding="utf-8")
+        (folder / "areas.csv").write_text(report.to_csv(), encoding="utf-8")
+        (folder / "areas.json").write_text(document + "\n", encoding="utf-8")
     if "polygons" in origin.pipeline.products:
         with clock.of("polygons"):
-            _write_polygons(staging.folder, tally, origin=origin, pixel_area=pixel_area)
+            _write_polygons(folder, report.tally, origin=origin, pixel_area=order.pixel_area)
     record = _record(origin, report, clock, tuple(notes))
     return Segmented(record=staging.publish(record), report=report)
+
+
+def _measure(folder: Path, tally: AreaTally, order: Order) -> AreaReport:
+    """Areas of the final map, which takes the draft's place if there is a definition; by zone if there are zones."""
+    definition = order.origin.pipeline.definition
+    effects: tuple[RuleEffect, ...] = ()
+    if definition is not None:
+        draft = folder / "draft"
+        draft.mkdir()
+        (folder / "classes.tif").rename(draft / "classes.tif")
+        final = write_final_map(
+            read_classmap(draft / "classes.tif"),
+            definition,
+            folder,
+            tally=tally,
+            pixel_area=order.pixel_area,
+            tags=order.origin.tags,
+            threads=order.threads,
+        )
+        shutil.rmtree(draft)
+        tally, effects = final.tally, final.effects
+    grid = order.pixel_area.grid
+    report = AreaReport.from_tally(
+        tally, legend=order.legend, grid=grid, pixel_area=order.pixel_area, scene=order.origin.scene
+    )
+    if definition is not None:
+        report = report.with_definition(definition.to_json(order.legend), effects)
+    if order.zones is None:
+        return report
+    return report.with_zones(measure_zones(read_classmap(folder / "classes.tif"), order.zones, field=order.zone_field))
 
 
 def _write_polygons(folder: Path, tally: AreaTally, *, origin: Origin, pixel_area: PixelArea) -> None:

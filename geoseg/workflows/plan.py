@@ -3,6 +3,7 @@
 import hashlib
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from geoseg.model.precision import Resolved, resolve_engine
 from geoseg.outcome import Facts
 from geoseg.pipeline import Level, Pipeline
 from geoseg.raster.scene import Scene, SceneOptions, open_scene
+from geoseg.workflows.zones import digest_zones
 
 OUTPUT_VERSION = 1
 """Raised when the same job would give other pixels or other files than before."""
@@ -35,6 +37,10 @@ class Request:
     """A raster on the scene's grid, 0 = excluded."""
     allow_large: bool = False
     """Accept a file that unpacks to over 200 times its size."""
+    zones: Path | None = None
+    """Polygons to measure areas by."""
+    zone_field: str | None = None
+    """Their column that names them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +62,12 @@ class ScenePlan:
     """Ground metres per pixel at the scene's centre."""
     notes: tuple[str, ...]
     """One line each, for the user and for run.json."""
+    zones: Path | None = None
+    """Polygons to measure areas by; they were read once, so they can be."""
+    zone_field: str | None = None
+    """Their column that names them."""
+    zones_sha256: str = ""
+    """Of what was read of them."""
 
     @property
     def panels(self) -> tuple[Window, ...]:
@@ -69,8 +81,10 @@ class ScenePlan:
 
     @property
     def job(self) -> str:
-        """sha256 that names the product: pipeline, bundle, input and output version; never the config."""
-        parts = (self.pipeline.digest(), self.bundle.sha256, self.scene.fingerprint, str(OUTPUT_VERSION))
+        """sha256 that names the product: pipeline, bundle, inputs and output version; never the config."""
+        parts = [self.pipeline.digest(), self.bundle.sha256, self.scene.fingerprint, str(OUTPUT_VERSION)]
+        if self.zones is not None:
+            parts.append(self.zones_sha256)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @property
@@ -122,6 +136,8 @@ class ScenePlan:
             "bytes_read": height * width * len(self.scene.bands) * _item_size(self.scene.dtype),
             "buffer_bytes": self.buffer_bytes,
             "products": list(self.pipeline.products),
+            "definition": None if self.pipeline.definition is None else self.pipeline.definition.name,
+            "zones": None if self.zones is None else self.zones.name,
             "notes": list(self.notes),
         }
 
@@ -148,6 +164,8 @@ def plan_scene(request: Request) -> ScenePlan:
         gsd_m=gsd_m,
         encoding=None if bundle.spec.level == "any" else _encoding(scene),
     )
+    if pipeline.definition is not None:
+        pipeline.definition.to_json(bundle.legend)  # refuses a class that the legend does not have
     engine = resolve_engine(
         pipeline.inference.engine,
         pipeline.inference.precision,
@@ -167,6 +185,9 @@ def plan_scene(request: Request) -> ScenePlan:
         engine=engine,
         gsd_m=gsd_m,
         notes=(*scene.notes, *([said] if said else []), *converted),
+        zones=request.zones,
+        zone_field=request.zone_field,
+        zones_sha256="" if request.zones is None else digest_zones(request.zones, field=request.zone_field),
     )
 
 

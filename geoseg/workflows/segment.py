@@ -44,6 +44,8 @@ def segment(plan: ScenePlan, out: Path, *, overwrite: bool = False, progress: Pr
             legend=plan.bundle.legend,
             pixel_area=PixelArea(plan.scene.grid),
             threads=plan.config.thread_count,
+            zones=plan.zones,
+            zone_field=plan.zone_field,
         )
         with clock.of("model"):
             predictor = load_predictor(plan)

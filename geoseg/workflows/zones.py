@@ -1,5 +1,6 @@
 """Class areas by zone of a finished class map: the zones of a file of polygons, partial pixels exact."""
 
+import hashlib
 from pathlib import Path
 
 from geoseg.core.area import PixelArea
@@ -7,7 +8,7 @@ from geoseg.core.zone_table import ZoneTable
 from geoseg.errors import InputError, SceneError
 from geoseg.raster.classmap import ClassMap, read_rows
 from geoseg.raster.safety import find_local_path, raster_env
-from geoseg.vector.read import read_zones
+from geoseg.vector.read import Zones, read_zones
 from geoseg.vector.zones import measure_rows
 
 
@@ -24,10 +25,27 @@ def measure_zones(classmap: ClassMap, zones: Path, *, field: str | None = None, 
         InputError: the file of zones cannot be used; the message has the remedy.
         ProductError: a block of the map is damaged.
     """
+    found = _open_zones(zones, field=field, layer=layer)
+    with raster_env():
+        return measure_rows(read_rows(classmap), found, PixelArea(classmap.grid))
+
+
+def digest_zones(zones: Path, *, field: str | None = None, layer: str | None = None) -> str:
+    """sha256 of everything that is read of zones, so that a plan refuses what cannot be used and names what can.
+
+    Raises:
+        InputError: as `measure_zones`.
+    """
+    found = _open_zones(zones, field=field, layer=layer)
+    digest = hashlib.sha256("\n".join([found.crs.to_wkt(), *found.names]).encode())
+    for geometry in found.geometries:
+        digest.update(geometry.wkb)
+    return digest.hexdigest()
+
+
+def _open_zones(zones: Path, *, field: str | None, layer: str | None) -> Zones:
     try:
         path = find_local_path(str(zones))
     except SceneError as error:
         raise InputError(f"zones: {error}") from error
-    found = read_zones(path, field=field, layer=layer)
-    with raster_env():
-        return measure_rows(read_rows(classmap), found, PixelArea(classmap.grid))
+    return read_zones(path, field=field, layer=layer)
