@@ -15,6 +15,7 @@ from geoseg.core.zone_table import ZoneTable
 SCHEMA: Final = "geoseg-change-1"
 CSV_COLUMNS: Final = ("from_id", "from", "to_id", "to", "pixels", "area_m2", "area_ha", "ha_per_year")
 UNOBSERVED: Final = "unobserved"
+_ZONES_SHOWN: Final = 20
 _WAYS: Final = ((True, False, "first_m2"), (False, True, "second_m2"), (True, True, "both_m2"))
 
 
@@ -130,7 +131,18 @@ class ChangeReport:
         ):
             yield f"{words:<{wide}}  {'':<{wide}}  {pixels:>14,}  {area_m2 / 1e4:>16,.2f}"
         yield from map(_sentence, table.classes)
+        yield from self._zone_lines()
         yield f"Area on the {self.areas.ellipsoid} ellipsoid ({self.areas.method}); {self.nominal_sentence}."
+
+    def _zone_lines(self) -> Iterator[str]:
+        if self.zones is None:
+            return
+        for zone in self.zones.zones[:_ZONES_SHOWN]:
+            for one in self.codes.in_zone(self.table, zone):
+                yield f"{zone.name}: {one.name} loss {one.loss_m2 / 1e4:,.2f} ha, gain {one.gain_m2 / 1e4:,.2f} ha"
+        if len(self.zones.zones) > _ZONES_SHOWN:
+            yield f"{len(self.zones.zones) - _ZONES_SHOWN} further zones are in change.json"
+        yield from self.zones.notes
 
     def _figures(self, pixels: int, area_m2: float, *, annual: bool) -> tuple[int, str, str, str]:
         years = self.table.years

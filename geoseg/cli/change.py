@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 @click.option("--legend", type=click.Path(path_type=Path), help="YAML file of both maps: class id: name.")
 @click.option("--legend1", type=click.Path(path_type=Path), help="The same of MAP1 alone.")
 @click.option("--legend2", type=click.Path(path_type=Path), help="The same of MAP2 alone.")
+@click.option("--zones", type=click.Path(path_type=Path), help="Polygons: gain and loss by zone as well.")
+@click.option("--zone-field", metavar="NAME", help="The column of --zones that names them.")
 @overwrite_option
 @json_option
 def change(out: Path, *, overwrite: bool, as_json: bool, legend: Path | None, **chosen: Any) -> None:

@@ -20,16 +20,26 @@ from geoseg.core.area_report import AreaReport
 from geoseg.core.legend import Legend
 from geoseg.core.patch import NODATA, LabelRows
 from geoseg.core.tally import AreaTally, tally_labels
+from geoseg.core.zone_table import ZoneTable
 from geoseg.errors import GeosegError
 from geoseg.outcome import RunRecord
 from geoseg.raster.classmap import ClassMapWriter, read_classmap, read_rows
 from geoseg.raster.safety import raster_env
 from geoseg.vector.trace import trace_polygons
 from geoseg.vector.write import write_polygons
-from geoseg.workflows.change_input import ChangeRequest, MapPair, find_years, list_notes, open_pair, warn_of
+from geoseg.workflows.change_input import (
+    ChangeRequest,
+    MapPair,
+    find_years,
+    folder_of,
+    list_notes,
+    open_pair,
+    warn_of,
+)
 from geoseg.workflows.finish import Clock
 from geoseg.workflows.product import Staging, check_output, stage
 from geoseg.workflows.provenance import peak_memory_bytes, versions
+from geoseg.workflows.zones import digest_zones, measure_zones
 
 __all__ = ["ChangeRequest", "Compared", "compare"]
 
@@ -53,12 +63,14 @@ def compare(request: ChangeRequest, out: Path, *, overwrite: bool = False) -> Co
         InputError: a map, date or class is refused, the grids differ, or `out` is taken; nothing is left.
         ResourceError: the disk is full; nothing is left.
     """
-    check_output(out, overwrite=overwrite)
+    for source in (request.first, request.second):
+        check_output(out, overwrite=overwrite, reading=str(folder_of(source)))
     clock = Clock()
     with raster_env():
         pair = open_pair(request)
         years = find_years(request, pair)
         target = find_target(pair.merged.legend, request.target)
+        zones = None if request.zones is None else digest_zones(request.zones, field=request.zone_field)
         pixel_area = PixelArea(pair.first.classmap.grid)
         with stage(out, overwrite=overwrite) as staging:
             with clock.of("transitions"):
@@ -68,16 +80,21 @@ def compare(request: ChangeRequest, out: Path, *, overwrite: bool = False) -> Co
                 areas = _write_map(staging.folder, pair, codes, pixel_area)
             with clock.of("polygons"):
                 _write_polygons(staging.folder, codes, areas.tally, pixel_area)
+            with clock.of("zones"):
+                by_zone = _measure_zones(staging.folder, request)
             report = ChangeReport(
                 maps=(pair.first.facts, pair.second.facts),
                 table=table,
                 codes=codes,
                 target=target,
                 areas=areas,
+                zones=by_zone,
                 warnings=tuple(warn_of(pair, table)),
                 notes=tuple(list_notes(pair, request, years)),
             )
-            return Compared(record=_publish(staging, request, report, clock), report=report)
+            settings: dict[str, JsonValue] = {"class": request.target, "align": request.align, "years": years}
+            record = _publish(staging, {**settings, "zones_sha256": zones}, report, clock)
+        return Compared(record=record, report=report)
 
 
 def _tally(pair: MapPair, pixel_area: PixelArea) -> AreaTally:
@@ -128,13 +145,18 @@ def _write_polygons(folder: Path, codes: ChangeCodes, tally: AreaTally, pixel_ar
         raise GeosegError("polygons and change map differ in area; please report it")
 
 
-def _publish(staging: Staging, request: ChangeRequest, report: ChangeReport, clock: Clock) -> RunRecord:
+def _measure_zones(folder: Path, request: ChangeRequest) -> ZoneTable | None:
+    if request.zones is None:
+        return None
+    return measure_zones(read_classmap(folder / "change.tif"), request.zones, field=request.zone_field)
+
+
+def _publish(staging: Staging, settings: dict[str, JsonValue], report: ChangeReport, clock: Clock) -> RunRecord:
     document = report.to_json()
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
     (staging.folder / "change.json").write_text(text + "\n", encoding="utf-8")
     (staging.folder / "change.csv").write_text(report.to_csv(), encoding="utf-8")
     first, second = report.maps
-    settings: dict[str, JsonValue] = {"class": request.target, "align": request.align, "years": report.table.years}
     digest = _sha256(json.dumps(settings, sort_keys=True))
     return staging.publish(
         RunRecord(

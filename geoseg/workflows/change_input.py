@@ -47,6 +47,10 @@ class ChangeRequest:
     """The value that is no class, where the maps have no tag."""
     legend1: Path | None = None
     legend2: Path | None = None
+    zones: Path | None = None
+    """Polygons by which gain and loss are told as well."""
+    zone_field: str | None = None
+    """The column of `zones` that names them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +154,12 @@ def list_notes(pair: MapPair, request: ChangeRequest, years: float | None) -> It
         yield f"classes with other ids in the two maps were matched by name: {', '.join(pair.merged.renumbered)}"
 
 
+def folder_of(source: str) -> Path:
+    """The run's folder that a map is in, as far as its name says; else the path itself."""
+    path = Path(source)
+    return path.parent if path.name == CLASSES else path
+
+
 def open_known_map(source: str, *, nodata: int | None, legend: Path | None, day: date | None) -> KnownMap:
     """A class map from its file or from a run's folder; run.json is read where the file belongs to it.
 
@@ -163,9 +173,9 @@ def open_known_map(source: str, *, nodata: int | None, legend: Path | None, day:
         InputError: the folder is no finished run, or the map cannot be read.
     """
     path = find_local_path(source)
-    folder = path if path.is_dir() else path.parent
+    folder = folder_of(str(path))
     record = None
-    if path.is_dir() or (path.name == CLASSES and (folder / RECORD).exists()):
+    if path.is_dir() or (folder / RECORD).exists():
         record = read_product(folder)
         path = folder / CLASSES
         if CLASSES not in record.products:

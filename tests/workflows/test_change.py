@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Callable, Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +11,19 @@ import numpy as np
 import pyogrio
 import pytest
 import rasterio
-import rasterio.warp
 from affine import Affine
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 from geoseg.core.area import PixelArea
+from geoseg.core.legend import LandClass, Legend
+from geoseg.core.patch import LabelRows
 from geoseg.core.window import Window
 from geoseg.errors import GeosegError, ProductError, SettingsError
-from geoseg.raster.classmap import read_classmap
-from geoseg.raster.reconcile import read_rows_on
+from geoseg.outcome import RunRecord
+from geoseg.raster.classmap import ClassMapWriter, read_classmap
 from geoseg.workflows.change import ChangeRequest, Compared, compare
 from geoseg.workflows.measure import measure
-from geoseg.workflows.product import read_product
+from geoseg.workflows.product import read_product, stage
 from tests.raster.factory import make_raster
 
 UTM = "EPSG:32633"
@@ -215,46 +214,6 @@ class TestGrids:
         assert any("nothing is resampled" in one for one in warnings)
         assert any("observed in both" in one for one in warnings)
 
-    @settings(max_examples=25)
-    @given(
-        seed=st.integers(0, 99),
-        crs=st.sampled_from([UTM, "EPSG:4326", "EPSG:3857"]),
-        turn=st.sampled_from([0.0, 25.0, 180.0]),
-        rows=st.sampled_from([1, 7, 512]),
-        kind=st.sampled_from(["none", "value", "mask"]),
-    )
-    def test_each_pixel_takes_the_class_that_holds_its_centre(
-        self, seed: int, crs: str, turn: float, rows: int, kind: Any, tmp_path: Path
-    ) -> None:
-        """Each centre goes through rasterio's own transform, alone; the file's mask is rasterio's as well."""
-        side = {UTM: 9.0, "EPSG:3857": 13.0, "EPSG:4326": 1e-4}[crs]
-        (x,), (y,) = rasterio.warp.transform(UTM, crs, [500_103.0], [5_399_871.0])
-        there = Affine.translation(x, y) * Affine.rotation(turn) * Affine.scale(side, -side)
-        values = np.random.default_rng(seed).integers(1, 5, (1, 21, 17)).astype(np.uint8)
-        made = make_raster(tmp_path / "map.tif", pixels=values, transform=there, crs=crs, nodata=kind, seed=seed)
-        grid = GeoBox((33, 29), PLACE, UTM)
-        got = np.concatenate([labels for _, labels in read_rows_on(read_classmap(made.path), grid, rows=rows)])
-        assert got.shape == (33, 29)
-        inside = 0
-        for row in range(33):
-            for col in range(29):
-                xs, ys = rasterio.warp.transform(UTM, crs, *([one] for one in PLACE * (col + 0.5, row + 0.5)))
-                c, r = ~there * (xs[0], ys[0])
-                if min(abs(c - round(c)), abs(r - round(r))) < 1e-5:
-                    continue  # on a border: either is right
-                seen = 0 <= r < 21 and 0 <= c < 17 and made.valid[int(r), int(c)]
-                assert got[row, col] == (values[0, int(r), int(c)] if seen else 255)
-                inside += seen
-        assert inside
-
-    def test_a_far_finer_map_is_read_in_parts(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        values = np.random.default_rng(2).integers(0, 3, (90, 90)).astype(np.uint8)
-        fine = read_classmap(write_map(tmp_path / "fine.tif", values, PLACE * Affine.scale(0.1)))
-        grid = GeoBox((9, 9), PLACE, UTM)
-        monkeypatch.setattr("geoseg.raster.reconcile._MAX_SOURCE_PIXELS", 300)
-        ((_, got),) = read_rows_on(fine, grid)
-        assert np.array_equal(got, values[5::10, 5::10])
-
 
 class TestRefused:
     """Bad input: one line, nothing is left."""
@@ -314,3 +273,111 @@ class TestRefused:
 def test_a_wrong_legend_is_a_setting(compared: Compare, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="not a legend"):
         compared(legend1=write_legend(tmp_path / "bad.yaml", {300: "x"}))
+
+
+def test_zones_say_what_the_matrix_says(compared: Compare, tmp_path: Path) -> None:
+    """Two zones that part the map in the middle of its second column, and one far away."""
+    left, top = PLACE * (0, 0)
+    boxes = [(left, 15), (left + 15, 25), (left + 5000, 10)]
+    shapes = [
+        {"type": "Polygon", "coordinates": [[[x, top], [x + w, top], [x + w, top - 30], [x, top - 30], [x, top]]]}
+        for x, w in boxes
+    ]
+    named = zip(("west", "east", "far"), shapes, strict=True)
+    features = [{"type": "Feature", "properties": {"name": name}, "geometry": shape} for name, shape in named]
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}}
+    zones = tmp_path / "zones.geojson"
+    zones.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": features}))
+    done = compared(zones=zones, years=4)
+    document = json.loads((tmp_path / "out" / "change.json").read_text())
+    pixel = document["footprint_m2"] / 12
+    west, east, far = document["zones"]
+    (of_west,), (of_east,) = west["classes"], east["classes"]
+    assert [one["zone"] for one in (west, east, far)] == ["west", "east", "far"]
+    # [[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, -, 0]] became [[1, 1, 1, 1], [0, 0, 1, 0], [0, 0, 0, -]]
+    figures = [("area1_m2", 3, 3), ("area2_m2", 1.5, 3.5), ("loss_m2", 1.5, 0.5), ("gain_m2", 0, 1)]
+    for key, there, here in figures:
+        assert of_west[key] == pytest.approx(there * pixel, rel=1e-6)
+        assert of_east[key] == pytest.approx(here * pixel, rel=1e-6)
+    assert of_west["annual_loss_ha"] == pytest.approx(1.5 * pixel / 1e4 / 4, rel=1e-6)
+    assert [one["unobserved_m2"] for one in (west, east)] == pytest.approx([0, 2 * pixel], rel=1e-6, abs=1e-3)
+    assert far["classes"][0]["area1_m2"] == 0
+    assert "west: forest loss 0.0" in done.report.summary()
+
+
+def test_bad_zones_are_noticed_before_the_work(compared: Compare, tmp_path: Path) -> None:
+    with pytest.raises(GeosegError, match=r"absent\.gpkg"):
+        compared(zones=tmp_path / "absent.gpkg")
+    assert not (tmp_path / "out").exists()
+
+
+def make_run(out: Path, labels: Any, **said: Any) -> Path:
+    """A finished run's folder, as far as a comparison reads it."""
+    facts: dict[str, Any] = {
+        "geoseg": "0", "scene": "scene.tif", "fingerprint": "f", "job": "j", "pipeline": {}, "pipeline_digest": "p",
+        "bundle": "forest", "bundle_sha256": "b", "engine": "torch-cpu", "precision": "fp32", "device": "cpu",
+        "versions": {}, "started": datetime.now(UTC), "finished": datetime.now(UTC),
+        "platform": "Landsat 5", "level": "surface",
+    }  # fmt: skip
+    values = np.asarray(labels, np.uint8)
+    legend = Legend(classes=tuple(LandClass(id=k, name=n, color="#00ff00") for k, n in enumerate(("other", "forest"))))
+    grid = GeoBox(values.shape, PLACE, UTM)
+    with stage(out, overwrite=False) as staging:
+        with ClassMapWriter(staging.folder, grid=grid, legend=legend, tags={}, confidence=False, threads=1) as writer:
+            window = Window(row=0, col=0, height=values.shape[0], width=values.shape[1])
+            writer.write(LabelRows(window=window, labels=values, confidence=values))
+            writer.finish()
+        staging.publish(RunRecord(**{**facts, **said}))
+    return out
+
+
+LAST = "these are counted pixels"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        ({}, {}, []),
+        ({"platform": "Landsat 8"}, {}, ["the sensors differ (Landsat 8; Landsat 5)"]),
+        ({"platform": None}, {"platform": None}, ["the sensors are not known"]),
+        ({"bundle_sha256": "c", "bundle": "mine"}, {}, ["the model bundles differ (mine; forest)"]),
+        ({"pipeline_digest": "q"}, {}, ["the pipelines differ"]),
+        ({"level": None}, {}, ["the radiometric levels differ (not stated; surface)"]),
+        ({"engine": "torch-cuda"}, {}, ["the engines differ (torch-cuda fp32; torch-cpu fp32)"]),
+        ({"areas": {"definition": {"name": "fao", "sha256": "1"}}}, {}, ["the definitions differ (fao; not stated)"]),
+        ({"forest_definition": "trees"}, {}, ["the bundles mean different things"]),
+        ({"acquired": "2010-01-30"}, {}, ["the seasons differ: 2010-01-30 and 2020-07-15"]),
+        ({"acquired": "2010-08-30"}, {}, []),
+        ({"acquired": "2010-12-10"}, {"acquired": "2020-01-20"}, []),
+        ({"acquired": None}, {}, ["the dates of the maps are not known"]),
+        ({"acquired": "2010-01-01/2010-12-31"}, {}, ["the dates of the maps are not known"]),
+    ],
+)
+def test_what_differs_between_two_runs_comes_first(
+    tmp_path: Path, first: dict[str, Any], second: dict[str, Any], said: list[str]
+) -> None:
+    one = make_run(tmp_path / "one", [[1, 1, 0]], **{"acquired": "2010-07-01T14:00:00Z", **first})
+    two = make_run(tmp_path / "two", [[1, 0, 0]], **{"acquired": "2020-07-15T14:00:00+00:00", **second})
+    done = compare(ChangeRequest(first=str(one), second=str(two / "classes.tif")), tmp_path / "out")
+    warnings = json.loads((tmp_path / "out" / "change.json").read_text())["warnings"]
+    assert len(warnings) == len(said) + 1, warnings
+    for warning, words in zip(warnings, [*said, LAST], strict=True):
+        assert warning.startswith(words)
+    assert done.report.maps[0].bundle == first.get("bundle", "forest")
+
+
+def test_dates_of_runs_give_rates_unless_others_are_given(tmp_path: Path) -> None:
+    one = make_run(tmp_path / "one", [[1, 1, 0]], acquired="2010-07-01T14:00:00Z")
+    two = make_run(tmp_path / "two", [[1, 0, 0]], acquired="2020-07-01T14:00:00Z")
+    assert compare(ChangeRequest(first=str(one), second=str(two)), tmp_path / "a").report.table.years == 10
+    given = ChangeRequest(first=str(one), second=str(two), date1=date(2018, 7, 1))
+    assert compare(given, tmp_path / "b").report.table.years == 2
+    assert compare(ChangeRequest(first=str(one), second=str(two), years=5), tmp_path / "c").report.table.years == 5
+
+
+def test_a_run_is_never_overwritten_by_its_comparison(tmp_path: Path) -> None:
+    one, two = make_run(tmp_path / "one", [[1, 1, 0]]), make_run(tmp_path / "two", [[1, 0, 0]])
+    for out in (one, two):
+        with pytest.raises(ProductError, match="name another folder for the results"):
+            compare(ChangeRequest(first=str(one), second=str(two / "classes.tif")), out, overwrite=True)
+        read_product(out, checksums=True)
