@@ -21,8 +21,8 @@ from geoseg.core.window import Window
 from geoseg.errors import GeosegError, ProductError, SettingsError
 from geoseg.outcome import RunRecord
 from geoseg.raster.classmap import ClassMapWriter, read_classmap
+from geoseg.workflows.areas import AreaRequest, measure_areas
 from geoseg.workflows.change import ChangeRequest, Compared, compare
-from geoseg.workflows.measure import measure
 from geoseg.workflows.product import read_product, stage
 from tests.raster.factory import make_raster
 
@@ -129,7 +129,7 @@ def test_the_product_is_whole_and_the_change_map_is_a_class_map(compared: Compar
     assert set(record.products) == {"change.tif", "change.json", "change.csv", "polygons.gpkg"}
     with rasterio.open(out / "change.tif") as file:
         assert file.read(1).tolist() == [[1, 1, 1, 1], [2, 2, 3, 0], [0, 0, 255, 255]]
-    areas = {one.name: one.pixels for one in measure(str(out / "change.tif")).report.classes}
+    areas = {one.name: one.pixels for one in measure_areas(AreaRequest(source=str(out / "change.tif"))).report.classes}
     assert areas == {"stable other": 3, "stable forest": 4, "forest loss": 2, "forest gain": 1}
     polygons = pyogrio.read_dataframe(out / "polygons.gpkg", layer="polygons")
     assert dict(zip(polygons["class"], polygons["pixels"], strict=True)) == {"forest loss": 2, "forest gain": 1}
