@@ -32,7 +32,7 @@ VERBS = {
     "predict": Verb("stages", "predict", "Score patches with a model."),
     "stitch": Verb("stages", "stitch", "Blend scores back into one class map."),
     "polygons": Verb("products", "polygons", "Vectorize a class map: GPKG, GeoParquet, FlatGeobuf, GeoJSON."),
-    "area": Verb("products", "area", "Ellipsoidal area by class; patch counts."),
+    "area": Verb("area", "area", "Ellipsoidal area by class and zone; patch counts."),
     "change": Verb("change", "change", "Gain, loss and the full matrix of change between two class maps."),
     "report": Verb("report", "report", "The page of a finished run or change, made again from what it left."),
     "scene": Verb("scene", "scene", "What is found in a scene: bands, grid, radiometry."),

@@ -49,12 +49,14 @@ scene_options = _stacked(
         click.option("--allow-large", is_flag=True, help="Accept a file that unpacks to over 200 times its size."),
     ]
 )
-area_options = _stacked(
+zone_options = _stacked(
     [
-        click.option("--aoi", type=click.Path(path_type=Path), help="Polygons: only what lies in them is mapped."),
         click.option("--zones", type=click.Path(path_type=Path), help="Polygons: areas by zone, partial pixels exact."),
         click.option("--zone-field", help="The column of --zones that names them."),
     ]
+)
+aoi_option = click.option(
+    "--aoi", type=click.Path(path_type=Path), help="Polygons: only what lies in them is mapped and counted."
 )
 products_option = click.option("--products", help="classes,confidence,areas,polygons,report: what to leave in OUT.")
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace the product that OUT holds.")

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg.cli.options import (
-    area_options,
     config_options,
     json_option,
     overwrite_option,
@@ -15,6 +14,7 @@ from geoseg.cli.options import (
     products_option,
     progress_option,
     scene_options,
+    zone_options,
 )
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.argument("out", type=click.Path(path_type=Path))
 @pipeline_options
 @scene_options
-@area_options
+@zone_options
 @products_option
 @config_options
 @overwrite_option
@@ -62,7 +62,7 @@ def run(out: Path, *, dry_run: bool, overwrite: bool, as_json: bool, quiet: bool
 @click.argument("out", type=click.Path(path_type=Path))
 @pipeline_options
 @scene_options
-@area_options
+@zone_options
 @products_option
 @config_options
 @overwrite_option
