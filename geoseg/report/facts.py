@@ -93,18 +93,20 @@ def _definition_facts(definition: Definition | None, record: RunRecord | None) -
         value = "none was applied: no minimum area, width or canopy threshold"
         return [Fact(label="Definition", value=value, note=f"the model bundle says: {meant}" if meant else "")]
     return [
-        Fact(label="Definition", value=definition.name, note=definition.source),
+        Fact(
+            label="Definition", value=definition.name, note=" ".join(filter(None, (definition.source, definition.note)))
+        ),
         Fact(label="Thresholds", value=_thresholds(definition), note=f"for {', '.join(definition.classes)}"),
     ]
 
 
 def _thresholds(definition: Definition) -> str:
     parts = []
-    if definition.min_area_m2 is not None:
+    if definition.min_area_m2:
         parts.append(f"patches of at least {definition.min_area_m2 / 1e4:g} ha")
-    if definition.min_width_m is not None:
+    if definition.min_width_m:
         parts.append(f"at least {definition.min_width_m:g} m wide")
-    if definition.min_gap_area_m2 is not None:
+    if definition.min_gap_area_m2:
         parts.append(f"gaps below {definition.min_gap_area_m2 / 1e4:g} ha filled")
     if definition.canopy_threshold_percent is not None:
         source = f" ({definition.canopy_source})" if definition.canopy_source else ""

@@ -46,11 +46,11 @@ def estimate_ha(estimate: Estimate) -> str:
 
 
 def interval_ha(estimate: Estimate) -> str:
-    """`1,178 … 1,290 ha`; a dash without an interval."""
+    """`1,178 to 1,290 ha`; a dash without an interval."""
     if estimate.low is None or estimate.high is None:
         return "–"
     digits = digits_of((estimate.high - estimate.low) / 2 / M2_PER_HA)
-    return f"{estimate.low / M2_PER_HA:,.{digits}f} … {estimate.high / M2_PER_HA:,.{digits}f} ha"
+    return f"{estimate.low / M2_PER_HA:,.{digits}f} to {estimate.high / M2_PER_HA:,.{digits}f} ha"
 
 
 def estimate_percent(estimate: Estimate | None) -> str:

@@ -209,7 +209,12 @@ def _map_document(shown: MapContent) -> dict[str, Any]:
 
 def _place(bounds: MapBounds) -> str:
     west, east = ((one + 180) % 360 - 180 for one in (bounds.west, bounds.east))
-    return f"From {bounds.south:.4f}° to {bounds.north:.4f}° north, {west:.4f}° to {east:.4f}° east."
+    south, north = (f"{abs(one):.4f}° {'N' if one >= 0 else 'S'}" for one in (bounds.south, bounds.north))
+    return f"{south} to {north}, {_longitude(west)} to {_longitude(east)}."
+
+
+def _longitude(degrees: float) -> str:
+    return f"{abs(degrees):.4f}° {'E' if degrees >= 0 else 'W'}"
 
 
 def _data_uri(picture: Picture) -> str:

@@ -52,9 +52,7 @@ def find_target(
 def _defined(ids: tuple[int, ...], definition: Definition) -> Target:
     term = definition.term.strip() or "mapped tree cover"
     source = f" ({definition.source})" if definition.source else ""
-    return Target(
-        ids=ids, term=term, remark=f"“{term}” as the definition “{definition.name}” says{source}; see its rules below."
-    )
+    return Target(ids=ids, term=term, remark=f"“{term}” here is what the definition “{definition.name}” says{source}.")
 
 
 def _forest_remark(forest_definition: str | None) -> str:
