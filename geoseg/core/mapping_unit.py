@@ -1,0 +1,204 @@
+"""What becomes of patches, gaps and narrow parts that are too small: decided on the regions of a whole map.
+
+Finding narrow parts is `width`; reading and writing maps is `workflows`. No pixel is seen here.
+"""
+
+import heapq
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from geoseg.core.components import Labels
+from geoseg.core.patch import NODATA
+from geoseg.core.region_graph import RegionGraph
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Decision:
+    """What a rule does to the regions of a map."""
+
+    new_class: Labels
+    """(count + 1,) the class a region takes; NODATA = it keeps what it has."""
+    is_undetermined: npt.NDArray[np.bool_]
+    """(count + 1,) True: below the threshold, but cut by an edge or by pixels of no class, and kept for that."""
+    changed: int
+    """Patches, gaps or parts that took another class."""
+    undetermined: int
+    """Patches, gaps or parts that were kept as undetermined."""
+
+
+def merge_small_patches(graph: RegionGraph, *, classes: Collection[int], min_area_m2: float) -> Decision:
+    """Patches of `classes` below `min_area_m2` merged into their neighbours, the smallest first.
+
+    A patch is a region of the graph, of any ground area exactly known. In ascending order of area (of equal ones the
+    one whose first pixel comes first) each takes the class of the neighbour over sides with the longest border in
+    whole millimetres (of equal ones the lowest class, then the first pixel). It is then one region with all of that
+    class that it touches; areas and neighbours of the next patch are those of the map as it is by then, so a patch
+    that grew to the minimum stays. A patch at the edge of the map or beside no class is undetermined and stays, but
+    may receive others.
+    """
+    merging = _Merging(graph, classes, min_area_m2)
+    merging.run()
+    count = len(graph.class_of)
+    root = np.array([merging.find(one) for one in range(count)])
+    new_class = np.array(merging.class_of, np.uint8)[root]
+    new_class[new_class == graph.class_of] = NODATA
+    new_class[0] = NODATA
+    small = np.zeros(count, np.bool_)
+    small[list(merging.undetermined())] = True
+    return Decision(
+        new_class=new_class, is_undetermined=small[root], changed=merging.changed, undetermined=int(small.sum())
+    )
+
+
+def fill_small_gaps(graph: RegionGraph, *, gap: int, min_area_m2: float) -> Decision:
+    """Gaps below `min_area_m2` filled with the class around them that has the longest border (ties: the lowest).
+
+    Args:
+        graph: regions of a map in which all classes but the filling ones have the label `gap`, connected the other
+            way than the patches of the filling classes.
+        gap: that label.
+        min_area_m2: ground area from which a gap stays.
+
+    A gap that is cut by the edge of the map or by no class is undetermined and stays.
+    """
+    new_class = np.full(len(graph.class_of), NODATA, np.uint8)
+    undetermined = np.zeros(len(graph.class_of), np.bool_)
+    for region in np.flatnonzero(graph.class_of == gap).tolist():
+        if region == 0 or graph.area_units(region) * graph.unit_m2 >= min_area_m2:
+            continue
+        if graph.is_open[region]:
+            undetermined[region] = True
+            continue
+        border: dict[int, int] = {}
+        for neighbor, length in graph.neighbors(region):
+            around = int(graph.class_of[neighbor])
+            border[around] = border.get(around, 0) + length
+        if border:
+            new_class[region] = min(border, key=lambda one: (-border[one], one))
+    changed = int((new_class != NODATA).sum())
+    return Decision(
+        new_class=new_class, is_undetermined=undetermined, changed=changed, undetermined=int(undetermined.sum())
+    )
+
+
+def give_away_parts(graph: RegionGraph, *, part: int, undetermined: int, never: Collection[int]) -> Decision:
+    """Regions labelled `part` to the neighbour over sides with the longest border, all at once.
+
+    Ties: the lowest class, then the first pixel. Regions labelled `part`, `undetermined` or one of `never` do not
+    receive; a part that has no other neighbour stays.
+    """
+    closed = {part, undetermined, *never}
+    new_class = np.full(len(graph.class_of), NODATA, np.uint8)
+    for region in np.flatnonzero(graph.class_of == part).tolist():
+        if region == 0:
+            continue
+        best = min(
+            (
+                (-length, int(graph.class_of[neighbor]), neighbor)
+                for neighbor, length in graph.neighbors(region)
+                if length and int(graph.class_of[neighbor]) not in closed
+            ),
+            default=None,
+        )
+        if best is not None:
+            new_class[region] = best[1]
+    is_undetermined = graph.class_of == undetermined
+    is_undetermined[0] = False
+    return Decision(
+        new_class=new_class,
+        is_undetermined=is_undetermined,
+        changed=int((new_class != NODATA).sum()),
+        undetermined=int(is_undetermined.sum()),
+    )
+
+
+class _Merging:
+    """The regions while they merge: union-find whose root is the member with the first pixel.
+
+    Only the borders of small regions are ever looked at, so a large region costs nothing however often it receives.
+    """
+
+    __slots__ = ("area", "changed", "class_of", "classes", "graph", "is_open", "least", "next_member", "parent")
+
+    def __init__(self, graph: RegionGraph, classes: Collection[int], min_area_m2: float) -> None:
+        count = len(graph.class_of)
+        self.graph = graph
+        self.classes = frozenset(classes)
+        self.least = min_area_m2 / graph.unit_m2  # exact: the unit is a power of two
+        self.parent = list(range(count))
+        self.next_member = list(range(count))
+        """Members of a region in a ring."""
+        self.class_of: list[int] = graph.class_of.tolist()
+        self.is_open: list[bool] = graph.is_open.tolist()
+        self.area = [graph.area_units(one) for one in range(count)]
+        self.changed = 0
+
+    def run(self) -> None:
+        """Merge until no patch can."""
+        heap = [(self.area[one], one) for one in range(1, len(self.parent)) if self._is_due(one)]
+        heapq.heapify(heap)
+        while heap:
+            area, patch = heapq.heappop(heap)
+            # Entries of regions that have grown since, or that are part of another, are void.
+            if self.parent[patch] != patch or self.area[patch] != area or not self._is_due(patch):
+                continue
+            grown = self._merge(patch)
+            if grown is not None and self._is_due(grown):
+                heapq.heappush(heap, (self.area[grown], grown))
+
+    def undetermined(self) -> Iterator[int]:
+        """Regions below the minimum that are open."""
+        for one in range(1, len(self.parent)):
+            if self.parent[one] == one and self.is_open[one] and self._is_small(one):
+                yield one
+
+    def find(self, region: int) -> int:
+        """The region that a region is part of by now."""
+        while self.parent[region] != region:
+            self.parent[region] = self.parent[self.parent[region]]
+            region = self.parent[region]
+        return region
+
+    def _is_small(self, region: int) -> bool:
+        return self.class_of[region] in self.classes and self.area[region] < self.least
+
+    def _is_due(self, region: int) -> bool:
+        return not self.is_open[region] and self._is_small(region)
+
+    def _merge(self, patch: int) -> int | None:
+        """The region that `patch` is part of afterwards; None if no neighbour may receive it."""
+        border: dict[int, int] = {}
+        for member in self._members(patch):
+            for neighbor, length in self.graph.neighbors(member):
+                region = self.find(neighbor)
+                if region != patch:
+                    border[region] = border.get(region, 0) + length
+        over_sides = [one for one, length in border.items() if length]
+        if not over_sides:
+            return None
+        best = min(over_sides, key=lambda one: (-border[one], self.class_of[one], one))
+        self.class_of[patch] = self.class_of[best]
+        self.changed += 1
+        root = patch
+        for region in border:
+            if self.class_of[region] == self.class_of[best]:
+                root = self._join(root, region)
+        return root
+
+    def _members(self, region: int) -> Iterator[int]:
+        yield region
+        member = self.next_member[region]
+        while member != region:
+            yield member
+            member = self.next_member[member]
+
+    def _join(self, one: int, other: int) -> int:
+        root, child = min(one, other), max(one, other)
+        self.parent[child] = root
+        self.area[root] += self.area[child]
+        self.is_open[root] = self.is_open[root] or self.is_open[child]
+        self.next_member[root], self.next_member[child] = self.next_member[child], self.next_member[root]
+        return root
