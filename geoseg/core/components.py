@@ -278,11 +278,11 @@ def _touching(above: Labels, run_above: Ids, below: Labels, run_below: Ids, conn
     for shift in (0,) if connectivity == 4 else (0, 1, -1):
         up = slice(max(shift, 0), width + min(shift, 0))
         down = slice(max(-shift, 0), width + min(-shift, 0))
-        touch = (above[:, up] == below[:, down]) & (below[:, down] < MAX_CLASSES)
-        first, second = run_above[:, up], run_below[:, down]
-        # Once per pair of runs: where the same two runs touched one pixel before, it is known.
-        touch[:, 1:] &= (first[:, 1:] != first[:, :-1]) | (second[:, 1:] != second[:, :-1])
-        pairs.append(np.stack([first[touch], second[touch]]))
+        one, other = above[:, up], below[:, down]
+        touch = (one == other) & (other < MAX_CLASSES)
+        # Once per pair of runs: where neither begins, the same two touched one pixel before.
+        touch[:, 1:] &= (one[:, 1:] != one[:, :-1]) | (other[:, 1:] != other[:, :-1])
+        pairs.append(np.stack([run_above[:, up][touch], run_below[:, down][touch]]))
     return np.concatenate(pairs, axis=1)
 
 
