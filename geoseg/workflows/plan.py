@@ -18,6 +18,7 @@ from geoseg.model.bundle import Conversion, ModelBundle, check_scene, infer_leve
 from geoseg.model.precision import Resolved, resolve_engine
 from geoseg.outcome import Facts
 from geoseg.pipeline import Level, Pipeline
+from geoseg.raster.acquired import Acquired, find_acquired
 from geoseg.raster.scene import Scene, SceneOptions, open_scene
 from geoseg.workflows.zones import digest_zones
 
@@ -62,6 +63,8 @@ class ScenePlan:
     """Ground metres per pixel at the scene's centre."""
     notes: tuple[str, ...]
     """One line each, for the user and for run.json."""
+    acquired: Acquired | None = None
+    """When the scene was taken and by what, where its files say so."""
     zones: Path | None = None
     """Polygons to measure areas by; they were read once, so they can be."""
     zone_field: str | None = None
@@ -94,6 +97,9 @@ class ScenePlan:
         return Facts(
             level=self.pipeline.scene.level,
             conversion=None if self.conversion is None else self.conversion.description or "declared by the bundle",
+            acquired=None if self.acquired is None else self.acquired.when,
+            platform=None if self.acquired is None else self.acquired.platform,
+            acquired_source=None if self.acquired is None else self.acquired.source,
             bundle_licence=spec.licence,
             training_data=spec.training_data.description or None,
             forest_definition=spec.forest_definition,
@@ -185,6 +191,7 @@ def plan_scene(request: Request) -> ScenePlan:
         engine=engine,
         gsd_m=gsd_m,
         notes=(*scene.notes, *([said] if said else []), *converted),
+        acquired=find_acquired(scene),
         zones=request.zones,
         zone_field=request.zone_field,
         zones_sha256="" if request.zones is None else digest_zones(request.zones, field=request.zone_field),
