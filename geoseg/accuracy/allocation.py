@@ -1,18 +1,84 @@
 """How many reference points, and how many in each stratum: arithmetic on weights. Which pixels is `draw`'s matter."""
 
+import difflib
 import math
-from collections.abc import Sequence
-from typing import Final, Literal, get_args
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.errors import SettingsError
+from geoseg.core.legend import Legend
+from geoseg.core.tally import AreaTally
+from geoseg.errors import ProductError, SettingsError
 
 Allocation = Literal["proportional", "neyman", "equal"]
-ALLOCATIONS: Final = get_args(Allocation)
+
+EXPECTED_UA: Final = 0.8
+"""User's accuracy of a class for which none is expected: rather low, so that the sample is rather large."""
+LEAST_POINTS: Final = 2
+"""Of a stratum: one point has no variance."""
 
 Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleSize:
+    """How large a sample is to be; exactly one of total, target_se and counts says it."""
+
+    total: int | None = None
+    target_se: float | None = None
+    """Standard error of the overall accuracy to be reached."""
+    counts: Mapping[str, int] | None = None
+    """Points by name of stratum."""
+    allocation: Allocation = "proportional"
+    expected_ua: Mapping[str, float] = field(default_factory=dict)
+    """By name of stratum; EXPECTED_UA for the others."""
+    min_per_class: int = 30
+
+    def __post_init__(self) -> None:
+        if sum(one is not None for one in (self.total, self.target_se, self.counts)) != 1:
+            raise SettingsError("the size of the sample is not said once: give one of --n, --se and --counts")
+        for name, value in (("--n", self.total or 0), ("--min-per-class", self.min_per_class)):
+            if value < 0:
+                raise SettingsError(f"{name} {value} is negative: give a number from 0")
+
+
+def share_out(strata: AreaTally, names: Legend, size: SampleSize) -> tuple[dict[int, int], str]:
+    """Stratum id -> points, and how they were found in words.
+
+    Args:
+        strata: tally of the map by stratum.
+        names: of the strata; labels of the tally that are not in it are not sampled.
+        size: what is asked for.
+
+    Raises:
+        SettingsError: a name is no stratum, or the numbers do not fit the strata.
+        ProductError: there is no pixel to sample.
+    """
+    ids = [one for one in names.ids if strata.pixels.get(one)]
+    if not ids:
+        raise ProductError(
+            "no pixel of the map can be sampled: it has no class anywhere, or --buffer leaves none; give a smaller one"
+        )
+    by_name = {one.name: one.id for one in names if one.id in ids}
+    if size.counts is not None:
+        return _counts_given(size.counts, by_name, strata), "counts given by the user"
+    pixels = [strata.pixels[one] for one in ids]
+    expected = _by_id(size.expected_ua, by_name, "--expected-ua")
+    accuracy = [expected.get(one, EXPECTED_UA) for one in ids]
+    weights = [strata.area_m2(one) / strata.area_m2(*ids) for one in ids]
+    least = [min(max(size.min_per_class, LEAST_POINTS), own) for own in pixels]
+    words = f"{size.allocation}, at least {max(size.min_per_class, LEAST_POINTS)} in each stratum"
+    total = size.total or 0
+    if size.target_se is not None:
+        needed = math.ceil(cochran_size(weights, accuracy, target_se=size.target_se))
+        total = min(max(needed, sum(least)), sum(pixels))
+        listed = ", ".join(f"{names.name_of(one)} {ua:g}" for one, ua in zip(ids, accuracy, strict=True))
+        words = f"{needed} by Cochran for SE(OA) {size.target_se:g}, expected user's accuracy {listed}; {words}"
+    counts = allocate(total, shares(size.allocation, weights, accuracy), least=least, most=pixels)
+    return dict(zip(ids, counts, strict=True)), words
 
 
 def binary_sd(expected_ua: Sequence[float]) -> Floats:
@@ -119,3 +185,26 @@ def _bounded(total: int, wanted: Floats, low: Floats, high: Floats) -> Floats:
     if free.any():  # what bisection left of the total, a rounding of it
         found[free] += (total - found.sum()) / free.sum()
     return found
+
+
+def _counts_given(counts: Mapping[str, int], by_name: Mapping[str, int], strata: AreaTally) -> dict[int, int]:
+    given = {one: int(count) for one, count in _by_id(counts, by_name, "--counts").items()}
+    for name, one in by_name.items():
+        pixels = strata.pixels[one]
+        if one not in given:
+            area = f"{strata.area_m2(one) / 1e4:,.2f} ha"
+            raise SettingsError(f"{name} covers {area} of the map and has no count: add {name}=N to --counts")
+        if not min(LEAST_POINTS, pixels) <= given[one] <= pixels:
+            raise SettingsError(
+                f"--counts {name}={given[one]} is not in {min(LEAST_POINTS, pixels)} … {pixels}, its pixels in the map"
+            )
+    return dict(sorted(given.items()))
+
+
+def _by_id(values: Mapping[str, float], by_name: Mapping[str, int], option: str) -> dict[int, float]:
+    for name in values:
+        if name not in by_name:
+            near = difflib.get_close_matches(name, by_name, n=1)
+            hint = f", did you mean {near[0]!r}?" if near else ""
+            raise SettingsError(f"{option}: {name!r} is no class that can be sampled{hint} ({', '.join(by_name)})")
+    return {by_name[name]: value for name, value in values.items()}

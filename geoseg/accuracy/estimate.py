@@ -72,8 +72,8 @@ class SampleTable:
     """(strata,) size of each stratum, in any unit: area, pixels, a share."""
     counts: npt.NDArray[np.int64]
     """(strata, map classes, reference classes)."""
-    population: npt.NDArray[np.int64] | None = None
-    """(strata,) pixels of each stratum, for the finite population correction; None: none is made."""
+    population: Floats | None = None
+    """(strata,) pixels of each stratum, for the finite population correction; None or infinite: none is made."""
 
     def __post_init__(self) -> None:
         size = len(self.class_ids)

@@ -33,6 +33,8 @@ VERBS = {
     "stitch": Verb("stages", "stitch", "Blend scores back into one class map."),
     "polygons": Verb("products", "polygons", "Vectorize a class map: GPKG, GeoParquet, FlatGeobuf, GeoJSON."),
     "area": Verb("area", "area", "Ellipsoidal area by class and zone; patch counts."),
+    "sample": Verb("sample", "sample", "Stratified reference sample of a class map, ready to be labelled."),
+    "assess": Verb("assess", "assess", "Accuracy and error-adjusted area of a class map from a labelled sample."),
     "change": Verb("change", "change", "Gain, loss and the full matrix of change between two class maps."),
     "report": Verb("report", "report", "The page of a finished run or change, made again from what it left."),
     "scene": Verb("scene", "scene", "What is found in a scene: bands, grid, radiometry."),

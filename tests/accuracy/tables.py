@@ -27,5 +27,5 @@ def stehman_table() -> SampleTable:
     counts = np.zeros((4, 4, 4), np.int64)
     for k, (mapped, found) in enumerate(zip(STEHMAN["map"], STEHMAN["reference"], strict=True)):
         counts[k // 10, "ABCD".index(mapped), "ABCD".index(found)] += 1
-    pixels = np.array(STEHMAN["pixels"])
-    return SampleTable(class_ids=(0, 1, 2, 3), weights=pixels.astype(float), counts=counts, population=pixels)
+    pixels = np.array(STEHMAN["pixels"], float)
+    return SampleTable(class_ids=(0, 1, 2, 3), weights=pixels, counts=counts, population=pixels)
