@@ -34,6 +34,7 @@ _REACH: Final = 1 / 16
 _PROBE: Final = 0.4
 """Where a piece is compared with its chord: off the middle, through which a curve with an inflection may pass."""
 _MAX_ROUNDS: Final = 16
+COARSE: Final = "the best datum shift from its CRS to the map's is not installed: borders may be metres off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from geoseg.core.window import Window
 from geoseg.core.zone_table import ZoneArea, ZoneTable
 from geoseg.vector.coverage import pixel_shares
 from geoseg.vector.ground import ground_m2
-from geoseg.vector.place import Placed, Placer
+from geoseg.vector.place import COARSE, Placed, Placer
 from geoseg.vector.read import Zones, polygons_of, shown
 
 Labels = npt.NDArray[np.uint8]
@@ -184,7 +184,7 @@ def _notes(zones: Zones, placed: Placed, known: Bools, *, overlaps: bool, coarse
         pairs = _overlapping([zones.names[k] for k in near], placed.drawn[near])
         yield f"zones overlap, so that their sum exceeds the whole: {shown(pairs)}"
     if coarse:
-        yield "the best datum shift from the zones' CRS to the map's is not installed: borders may be metres off"
+        yield f"zones: {COARSE}"
 
 
 def _ambiguous(zones: Zones) -> Bools:
