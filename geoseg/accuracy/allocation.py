@@ -68,6 +68,7 @@ def share_out(strata: AreaTally, names: Legend, size: SampleSize) -> tuple[dict[
     pixels = [strata.pixels[one] for one in ids]
     expected = _by_id(size.expected_ua, by_name, "--expected-ua")
     accuracy = [expected.get(one, EXPECTED_UA) for one in ids]
+    binary_sd(accuracy)  # refuses what is no share, whether or not the allocation asks for it
     weights = [strata.area_m2(one) / strata.area_m2(*ids) for one in ids]
     least = [min(max(size.min_per_class, LEAST_POINTS), own) for own in pixels]
     words = f"{size.allocation}, at least {max(size.min_per_class, LEAST_POINTS)} in each stratum"
@@ -163,14 +164,15 @@ def allocate(total: int, wanted: Sequence[float] | Floats, *, least: Sequence[in
     exact = _bounded(total, np.asarray(wanted, np.float64), low, high)
     points = np.floor(exact + 1e-9)
     order = np.argsort(-(exact - points).round(9), kind="stable")
-    for index in order[: round(total - points.sum())]:
+    open_strata = [index for index in order if points[index] < high[index]]
+    for index in open_strata[: round(total - points.sum())]:
         points[index] += 1
     return [int(one) for one in points]
 
 
 def _bounded(total: int, wanted: Floats, low: Floats, high: Floats) -> Floats:
     """clip(t · wanted, low, high) with the t at which it adds up to the total; bisection, as the sum never falls."""
-    shared = np.where(wanted > 0, wanted, wanted.max() * 1e-12)  # so that a large t reaches every maximum
+    shared = np.maximum(wanted, wanted.max() * 1e-12)  # so that a large t reaches every maximum
 
     def at(exponent: float) -> Floats:
         clipped: Floats = np.clip(math.exp(exponent) * shared, low, high)

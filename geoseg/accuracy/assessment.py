@@ -4,6 +4,7 @@ F1 is the ratio of twice the agreement to the mapped plus the true area, so its 
 estimator's, which is the delta method's.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,7 +41,18 @@ class ClassAccuracy:
     f1: Estimate | None
     n_map: int
     n_reference: int
-    flags: tuple[str, ...]
+    omitted: int
+    """Points of the class that the map gives to another."""
+
+    @property
+    def is_rare(self) -> bool:
+        """Wald's interval of the area is too narrow: its score interval is the one to use."""
+        return self.omitted < FEW_OMISSIONS
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What makes the intervals doubtful."""
+        return tuple(_flags(self))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,26 +180,19 @@ def _of_class(design: SampleDesign, table: SampleTable, index: int, z: float) ->
         f1=estimate_ratio(table, 2 * both, mapped + referenced, z) if n_map + n_reference else None,
         n_map=n_map,
         n_reference=n_reference,
-        flags=tuple(_flags(matrix, index)),
+        omitted=n_reference - int(matrix[index, index]),
     )
 
 
-def _flags(matrix: npt.NDArray[np.int64], index: int) -> list[str]:
-    """What makes the intervals of a class doubtful."""
-    n_map, n_reference, right = (
-        int(one) for one in (matrix[index].sum(), matrix[:, index].sum(), matrix[index, index])
-    )
-    omitted = n_reference - right
-    flags = []
-    if n_reference == 0:
-        flags.append("no reference point has this class: only the upper score limit of its area means anything")
-    elif omitted < FEW_OMISSIONS:
-        flags.append(
-            f"{omitted} reference points of omission, fewer than {FEW_OMISSIONS}: the Wald interval of area and "
-            "producer's accuracy under-covers; prefer the score interval of the area"
+def _flags(one: ClassAccuracy) -> Iterator[str]:
+    if one.n_reference == 0:
+        yield "no reference point has this class: only the upper score limit of its area means anything"
+    elif one.is_rare:
+        yield (
+            f"{one.omitted} reference points of omission, fewer than {FEW_OMISSIONS}: the Wald intervals of area and "
+            "producer's accuracy under-cover; the score interval of the area holds"
         )
-    if n_map < FEW_POINTS:
-        flags.append(f"{n_map} points in the mapped class, fewer than {FEW_POINTS}: its user's accuracy is uncertain")
-    if n_map and right == n_map:
-        flags.append(f"no error among {n_map} points of the mapped class: a standard error of 0 is not certainty")
-    return flags
+    if one.n_map < FEW_POINTS:
+        yield f"{one.n_map} points in the mapped class, fewer than {FEW_POINTS}: its user's accuracy is uncertain"
+    if one.n_map and one.n_reference - one.omitted == one.n_map:
+        yield f"no error among {one.n_map} points of the mapped class: a standard error of 0 is not certainty"

@@ -85,18 +85,18 @@ def accuracy_columns(found: Assessment) -> Cells:
 
 
 def headline(found: Assessment) -> list[str]:
-    """One sentence a class: hectares ± their interval."""
-    level = f"{found.level * 100:g} % confidence"
+    """One sentence a class: hectares and their interval, by score where Wald's is not to be trusted."""
+    level = f"{found.level * 100:g} % confidence, approximate"
     lines = []
     for one in found.classes:
-        mapped = f"mapped {_ha(one.mapped_m2)} ha"
-        if not math.isfinite(one.area.se):
-            limit = f"at most {_ha(one.score_m2[1])} ha at {level}" if one.n_reference == 0 else "no interval"
-            lines.append(f"{one.name}: {_ha(one.area.value)} ha, {limit} ({mapped})")
+        low, high = (_ha(limit) for limit in one.score_m2)
+        start, mapped = f"{one.name}: {_ha(one.area.value)}", f"mapped {_ha(one.mapped_m2)} ha"
+        if one.n_reference == 0:
+            lines.append(f"{start} ha, at most {high} ha ({level}; {mapped})")
+        elif one.is_rare or not math.isfinite(one.area.se):
+            lines.append(f"{start} ha, between {low} and {high} ha ({level}, score interval; {mapped})")
         else:
-            lines.append(
-                f"{one.name}: {_ha(one.area.value)} ± {_ha(one.area.half_width)} ha ({level}, approximate; {mapped})"
-            )
+            lines.append(f"{start} ± {_ha(one.area.half_width)} ha ({level}; {mapped})")
     return lines
 
 
