@@ -6,7 +6,9 @@ from typing import Any
 from geoseg.core.legend import Legend
 from geoseg.core.picture import ClassPicture, Picture
 from geoseg.outcome import RunRecord
-from geoseg.report.documents import Areas, Assessment, Change
+from geoseg.report.areas_document import Areas
+from geoseg.report.assessment_document import Assessment
+from geoseg.report.change_document import Change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

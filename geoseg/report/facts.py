@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from geoseg.outcome import RunRecord
+from geoseg.report.areas_document import Areas, Definition
+from geoseg.report.assessment_document import Assessment
+from geoseg.report.change_document import Change, ComparedMap
 from geoseg.report.content import ReportContent
-from geoseg.report.documents import Areas, Assessment, Change, ComparedMap, Definition
 from geoseg.report.numbers import hectares, megabytes, moment, percent, plain_number
 
 

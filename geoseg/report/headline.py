@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Final
 
+from geoseg.report.areas_document import Areas
+from geoseg.report.assessment_document import AssessedClass, Assessment, Estimate
+from geoseg.report.change_document import Change
 from geoseg.report.content import ReportContent
-from geoseg.report.documents import Areas, Assessment, Change, Estimate
 from geoseg.report.numbers import M2_PER_HA, estimate_ha, hectares, interval_ha, plain_number, signed
 from geoseg.report.target import Target, find_target
 
@@ -72,30 +74,40 @@ def _run_headline(areas: Areas, assessment: Assessment | None, target: Target | 
         detail=f"{100 * share:.2f} % of the classified area. {BIASED if assessment else ''}".strip(),
     )
     remarks = (target.remark,) if target.remark else ()
-    adjusted = _adjusted(assessment, target)
-    if assessment is None or adjusted is None:
+    found = _single(assessment, target)
+    if assessment is None or found is None:
         return Headline(figures=(mapped,), sentences=(*remarks, *_accuracy_sentences(assessment)))
-    first = _estimated(adjusted, assessment, f"Error-adjusted area of {target.term.removeprefix('mapped ')}")
+    first = _estimated(found, assessment, f"Error-adjusted area of {target.term.removeprefix('mapped ')}")
     return Headline(figures=(first, mapped), sentences=(*remarks, *_accuracy_sentences(assessment)))
 
 
-def _estimated(estimate: Estimate, assessment: Assessment, label: str) -> Figure:
+def _estimated(found: AssessedClass, assessment: Assessment, label: str) -> Figure:
+    """With ± where that can be trusted, else with the limits that hold for rare classes."""
     level = f"{100 * assessment.confidence_level:g} %"
+    wald = assessment.trusts_wald(found)
     return Figure(
         label=label,
-        value=estimate_ha(estimate).removesuffix(" ha"),
+        value=estimate_ha(found.area_m2).removesuffix(" ha") if wald else hectares(found.area_m2.value),
         unit="ha",
-        detail=f"Approximate {level} confidence interval {interval_ha(estimate)}, from {_sample(assessment)}.",
+        detail=f"{area_interval(assessment, found)} ({level} confidence, approximate), from {_sample(assessment)}.",
         estimated=True,
     )
 
 
-def _adjusted(assessment: Assessment | None, target: Target) -> Estimate | None:
+def area_interval(assessment: Assessment, found: AssessedClass) -> str:
+    """The confidence interval of a class's area, in words."""
+    if assessment.trusts_wald(found):
+        return f"Interval {interval_ha(found.area_m2)}"
+    limits = found.area_score_m2
+    if limits is None:
+        return "No interval can be given"
+    between = Estimate(value=found.area_m2.value, low=limits.low, high=limits.high)
+    return f"Score interval {interval_ha(between)}, as the class is rare in the sample"
+
+
+def _single(assessment: Assessment | None, target: Target) -> AssessedClass | None:
     """The estimate of a single class; of several together no interval can be given from theirs."""
-    if assessment is None or len(target.ids) != 1:
-        return None
-    found = assessment.of(target.ids[0])
-    return found.area_m2 if found else None
+    return assessment.of(target.ids[0]) if assessment is not None and len(target.ids) == 1 else None
 
 
 def _sample(assessment: Assessment) -> str:

@@ -3,7 +3,7 @@
 import math
 from datetime import datetime
 
-from geoseg.report.documents import Estimate
+from geoseg.report.assessment_document import Estimate
 
 M2_PER_HA = 1e4
 

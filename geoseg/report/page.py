@@ -4,8 +4,6 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -17,15 +15,14 @@ from markupsafe import Markup
 from geoseg import __version__
 from geoseg.core.picture import MapBounds, Picture
 from geoseg.report.content import MapContent, ReportContent
-from geoseg.report.documents import Areas, Assessment, Estimate, ZoneRow
 from geoseg.report.facts import key_facts, provenance
 from geoseg.report.headline import make_headline
-from geoseg.report.numbers import FILTERS, plain_number
+from geoseg.report.numbers import FILTERS
+from geoseg.report.views import accuracy_views, area_views, cautions
 
 _HERE: Final = Path(__file__).parent
 _LEAFLET: Final = _HERE / "vendor" / "leaflet"
 """Leaflet 1.9.4 as released (dist/), but for the comment that names its source map."""
-_GREY: Final = "#8a9691"
 
 
 def render_page(content: ReportContent, *, made: datetime | None = None) -> str:
@@ -59,7 +56,7 @@ def _views(content: ReportContent) -> dict[str, Any]:
     """What the templates show beside the documents themselves."""
     views: dict[str, Any] = {
         "headline": make_headline(content),
-        "cautions": _cautions(content),
+        "cautions": cautions(content),
         "key_facts": key_facts(content),
         "provenance": provenance(content),
         "notes": content.record.notes if content.record and not content.change else (),
@@ -68,9 +65,9 @@ def _views(content: ReportContent) -> dict[str, Any]:
         "map_json": _inert_json(_map_document(content.map)) if content.map else None,
     }
     if content.areas is not None:
-        views |= _area_views(content.areas, views["colors"])
+        views |= area_views(content.areas, views["colors"])
     if content.assessment is not None:
-        views |= _accuracy_views(content.assessment)
+        views |= accuracy_views(content.assessment)
     if content.change is not None:
         moved = content.change.transitions
         views["row_total"] = lambda k: sum(one.area_m2 for one in moved if one.from_id == k)
@@ -86,100 +83,6 @@ def _subtitle(content: ReportContent) -> str:
         return ""
     parts = (record.acquired, record.platform, f"processed {record.finished:%Y-%m-%d}")
     return " · ".join(part for part in parts if part)
-
-
-def _cautions(content: ReportContent) -> list[str]:
-    """What must be known on page 1 though no document calls it a warning."""
-    areas = content.areas
-    found: list[str] = []
-    if areas is None:
-        return found
-    wanted = areas.footprint_m2 - areas.outside_aoi_m2
-    if wanted > 0 and areas.classified_m2 < 0.9 * wanted:
-        missing = 100 * (1 - areas.classified_m2 / wanted)
-        found.append(f"{missing:.1f} % of the ground was not observed: the figures leave it out.")
-    if areas.not_processed_m2 > 0:
-        found.append("A part of the scene was not processed: the figures leave it out.")
-    if areas.zones_summary is not None and areas.zones_summary.overlap_m2 > 0:
-        found.append("Zones overlap: ground in more than one zone is counted in each.")
-    undetermined = sum(rule.undetermined for rule in areas.rules)
-    if undetermined:
-        found.append(
-            f"{plain_number(undetermined)} patches are undetermined: they are below a threshold of the definition, but "
-            "cut by an edge, and were kept."
-        )
-    return found
-
-
-def _area_views(areas: Areas, colors: dict[int, str]) -> dict[str, Any]:
-    no_class = [
-        ("not observed (nodata)", areas.nodata_m2),
-        ("outside the area of interest", areas.outside_aoi_m2),
-        *((f"masked ({reason})", area) for reason, area in areas.masked_m2.items()),
-        ("not processed", areas.not_processed_m2),
-    ]
-
-    def zone_parts(zone: ZoneRow) -> list[tuple[float, str]]:
-        total = zone.zone_m2 or zone.footprint_m2 or zone.classified_m2
-        return [(one.area_m2 / total if total else 0.0, colors.get(one.id, _GREY)) for one in zone.classes]
-
-    return {
-        "no_class": [(name, area) for name, area in no_class if area > 0],
-        "zone_parts": zone_parts,
-        "zone_total": lambda k: sum(zone.area_of(k) for zone in areas.zones),
-    }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _MatrixRow:
-    """A stratum of the error matrix."""
-
-    name: str
-    cells: tuple[tuple[int, float | None, bool], ...]
-    """(points, part of the area, stratum = reference class)."""
-    total: int
-
-
-def _accuracy_views(found: Assessment) -> dict[str, Any]:
-    names = {one.id: one.name for one in found.classes}
-    strata = {one.id: one.name for one in found.design.strata}
-    largest = max((one.area_m2.high or one.area_m2.value for one in found.classes), default=0.0) or 1.0
-
-    def interval_parts(estimate: Estimate) -> tuple[float | None, float, float | None]:
-        low = None if estimate.low is None else max(0.0, estimate.low) / largest
-        return low, max(0.0, estimate.value) / largest, None if estimate.high is None else estimate.high / largest
-
-    return {
-        "class_name": lambda k: names.get(k, f"class {k}"),
-        "matrix": list(_matrix_rows(found, {**names, **strata})),
-        "interval_parts": interval_parts,
-        "design_words": _design_words(found),
-    }
-
-
-def _matrix_rows(found: Assessment, names: dict[int, str]) -> Iterator[_MatrixRow]:
-    for k, (stratum, counts) in enumerate(zip(found.matrix.strata, found.matrix.counts, strict=False)):
-        shares = found.matrix.proportions[k] if k < len(found.matrix.proportions) else ()
-        cells = tuple(
-            (count, shares[j] if j < len(shares) else None, stratum == reference)
-            for j, (reference, count) in enumerate(zip(found.matrix.reference_classes, counts, strict=False))
-        )
-        yield _MatrixRow(name=names.get(stratum, f"stratum {stratum}"), cells=cells, total=sum(counts))
-
-
-def _design_words(found: Assessment) -> str:
-    design, reference = found.design, found.reference
-    parts = [design.method or "stratified random sample"]
-    if isinstance(design.allocation, str):
-        parts.append(f"{design.allocation} allocation")
-    if design.seed is not None:
-        parts.append(f"seed {design.seed}")
-    if reference.interpreters:
-        parts.append(f"interpreted by {', '.join(reference.interpreters)}")
-    if reference.agreement is not None:
-        parts.append(f"interpreters agree on {100 * reference.agreement:.1f} % of the points they share")
-    parts += [f"{area / 1e4:,.2f} ha excluded ({reason})" for reason, area in design.excluded_m2.items() if area]
-    return "; ".join(parts) + "."
 
 
 def _map_view(shown: MapContent) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from geoseg.report.documents import Definition
+from geoseg.report.areas_document import Definition
 
 _FOREST: Final = re.compile(r"\bforests?\b", re.IGNORECASE)
 _TREES: Final = re.compile(r"\b(?:trees?|tree cover|treecover|woods?|woodlands?|canopy)\b", re.IGNORECASE)

@@ -9,22 +9,27 @@ from typing import Any, Final
 
 from geoseg.core.grid import same_grid
 from geoseg.errors import GeosegError, ProductError, SceneError
-from geoseg.outcome import RunRecord
-from geoseg.raster.classmap import ClassMap, read_classmap
+from geoseg.outcome import ProductFile, RunRecord
+from geoseg.raster.classmap import ClassMap, read_classmap, read_rows
 from geoseg.raster.overview import draw_classes, draw_confidence, draw_scene, plan_frame
 from geoseg.raster.safety import plain, raster_env
 from geoseg.raster.scene import Scene, SceneOptions, open_scene
+from geoseg.report.areas_document import Areas
+from geoseg.report.assessment_document import Assessment
+from geoseg.report.change_document import Change
 from geoseg.report.content import MapContent, ReportContent
-from geoseg.report.documents import Areas, Assessment, Change, parse_document, read_document
+from geoseg.report.document import parse_document, read_document
 from geoseg.report.page import render_page
 from geoseg.report.pdf import render_pdf
-from geoseg.workflows.product import read_product
+from geoseg.report.stac import make_item
+from geoseg.report.style import make_raster_qml
+from geoseg.workflows.output_file import move
+from geoseg.workflows.product import VIEWS, read_product
 
 REPORT: Final = "report.html"
 REPORT_PDF: Final = "report.pdf"
 _CHANGE: Final = "change.json"
 _NO_SCENE: Final = "The scene itself is not shown: {reason}; geoseg report DIR --scene FILE adds its picture."
-_CHUNK: Final = 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +97,34 @@ def build_report(folder: Path, record: RunRecord, sources: ReportSources | None 
     )
 
 
+def build_item(folder: Path, record: RunRecord) -> str:
+    """The text of item.json (STAC) for the files that are in `folder`, a staging folder or a product.
+
+    Raises:
+        ProductError: the map is missing or damaged.
+    """
+    classmap = _read_map(folder)
+    names = sorted(one.name for one in folder.iterdir() if one.is_file() and one.name not in VIEWS)
+    files = {name: ProductFile(sha256=_sha256(folder / name), bytes=(folder / name).stat().st_size) for name in names}
+    item = make_item(record, classmap.grid, classmap.legend, files)
+    return json.dumps(item, indent=1, ensure_ascii=False) + "\n"
+
+
+def build_style(folder: Path) -> str:
+    """The text of classes.qml (QGIS) for the map in `folder`.
+
+    Raises:
+        ProductError: the map is missing or damaged.
+    """
+    return make_raster_qml(_read_map(folder).legend)
+
+
+def _read_map(folder: Path) -> ClassMap:
+    name = "change.tif" if (folder / _CHANGE).is_file() else "classes.tif"
+    with raster_env():
+        return read_classmap(folder / name)
+
+
 def _read_areas(folder: Path, record: RunRecord) -> tuple[Areas, Any]:
     """areas.json; a run that was not asked for it has the same figures in its record."""
     if (folder / "areas.json").is_file():
@@ -105,25 +138,29 @@ def _map_name(change: Change | None) -> str:
 
 
 def _check_assessed(assessment: Assessment, path: Path, document: Path) -> None:
-    """The figures of one map must never stand beside another: the checksum of the file tells."""
-    if assessment.map.sha256 is None:
+    """The figures of one map must never stand beside another: a checksum tells, of the pixels or of the file."""
+    told = assessment.map.sha256
+    if told is None:
         raise ProductError(f"{document} does not say which map it is of: make it again with geoseg assess")
-    if assessment.map.sha256 != _sha256(path):
-        raise ProductError(
-            f"{document} is of another map than {path} (sha256 {assessment.map.sha256[:12]}…): "
-            "name the assessment of this map, or assess this map"
-        )
+    with raster_env():
+        if told in (_pixels_sha256(read_classmap(path)), _sha256(path)):
+            return
+    raise ProductError(
+        f"{document} is of another map than {path} (sha256 {told[:12]}…): name the assessment of this map, or assess it"
+    )
+
+
+def _pixels_sha256(classmap: ClassMap) -> str:
+    """As geoseg assess takes it: shape, then labels row by row, so that compression does not matter."""
+    digest = hashlib.sha256(f"{tuple(classmap.grid.shape)}".encode())
+    for _, labels in read_rows(classmap):
+        digest.update(labels.tobytes())
+    return digest.hexdigest()
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-    except OSError as error:
-        raise ProductError(f"{path} cannot be read ({error.strerror}): make it again") from error
-    return digest.hexdigest()
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _draw(
@@ -201,10 +238,7 @@ def _replace(path: Path, content: bytes) -> None:
     """Written beside its place and renamed: a reader never sees half a page."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with beside.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        beside.replace(path)
+        beside.write_bytes(content)
+        move(beside, path)
     finally:
         beside.unlink(missing_ok=True)
