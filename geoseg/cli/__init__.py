@@ -25,7 +25,7 @@ class Verb(NamedTuple):
 
 
 VERBS = {
-    "run": Verb("run", "run", "Scene in; class map, confidence, polygons and areas out."),
+    "run": Verb("run", "run", "Scene in; class map, polygons, areas and report out."),
     "plan": Verb("run", "plan", "What `run` would do: tiles, memory, outputs, time."),
     "demo": Verb("demo", "demo", "Make the embedded scene, whose true area is known, and run it."),
     "tile": Verb("stages", "tile", "Cut a scene into overlapping patches with an index."),

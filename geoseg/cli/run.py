@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @json_option
 @progress_option
 def run(out: Path, *, dry_run: bool, overwrite: bool, as_json: bool, quiet: bool, **chosen: Any) -> None:
-    """Turn SCENE into a class map, confidence, polygons and areas in the folder OUT.
+    """Turn SCENE into a class map, confidence, polygons, areas and a report in the folder OUT.
 
     SCENE is a GeoTIFF, COG or JPEG 2000, a folder with one file per band, or a .txt list of such files.
     """
@@ -53,7 +53,7 @@ def run(out: Path, *, dry_run: bool, overwrite: bool, as_json: bool, quiet: bool
         print_json(done.record.model_dump(mode="json"))
         return
     click.echo(done.report.summary(), err=True)
-    for name in done.record.products:
+    for name in done.files:
         click.echo(str(out / name))
 
 

@@ -25,6 +25,7 @@ from geoseg.vector.write import write_polygons
 from geoseg.workflows.final_map import write_final_map
 from geoseg.workflows.product import Staging
 from geoseg.workflows.provenance import peak_memory_bytes, versions
+from geoseg.workflows.report import REPORT, ReportSources, build_report
 from geoseg.workflows.zones import measure_zones
 
 
@@ -82,6 +83,8 @@ class Segmented:
     """What run.json says."""
     report: AreaReport
     """The areas."""
+    files: tuple[str, ...]
+    """Names of everything in the folder, the report included; run.json is not listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +100,8 @@ class Order:
     """Polygons to measure areas by."""
     zone_field: str | None = None
     """The column that names them."""
+    scene: Path | None = None
+    """Where the scene is, for its picture in the report."""
 
 
 def write_classes(folder: Path, rows: Iterable[LabelRows], order: Order) -> AreaTally:
@@ -142,7 +147,13 @@ def finish(staging: Staging, tally: AreaTally, order: Order, *, clock: Clock, no
         with clock.of("polygons"):
             _write_polygons(folder, report.tally, origin=origin, pixel_area=order.pixel_area)
     record = _record(origin, report, clock, tuple(notes))
-    return Segmented(record=staging.publish(record), report=report)
+    views: tuple[str, ...] = ()
+    if "report" in origin.pipeline.products:
+        page = build_report(folder, record, ReportSources(scene=order.scene))
+        (folder / REPORT).write_text(page, encoding="utf-8")
+        views = (REPORT,)
+    published = staging.publish(record)
+    return Segmented(record=published, report=report, files=(*published.products, *views))
 
 
 def _measure(folder: Path, tally: AreaTally, order: Order) -> AreaReport:

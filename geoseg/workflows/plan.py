@@ -48,6 +48,8 @@ class Request:
 class ScenePlan:
     """Everything a run needs to know; picklable, opens nothing."""
 
+    source: str
+    """Where the scene is, as it was asked for."""
     scene: Scene
     """The bands the bundle needs, in its order."""
     bundle: ModelBundle
@@ -182,6 +184,7 @@ def plan_scene(request: Request) -> ScenePlan:
     frozen = _freeze(pipeline, level=level, margin=margin, engine=engine)
     converted = [f"input conversion: {conversion.description}"] if conversion and conversion.description else []
     return ScenePlan(
+        source=request.source,
         scene=scene,
         bundle=bundle,
         pipeline=frozen,

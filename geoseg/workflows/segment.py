@@ -46,6 +46,7 @@ def segment(plan: ScenePlan, out: Path, *, overwrite: bool = False, progress: Pr
             threads=plan.config.thread_count,
             zones=plan.zones,
             zone_field=plan.zone_field,
+            scene=Path(plan.source),
         )
         with clock.of("model"):
             predictor = load_predictor(plan)
