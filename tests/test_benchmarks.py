@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.coverage import simulate
 from benchmarks.memory import compare
 from benchmarks.throughput import measure
 
@@ -21,3 +22,9 @@ def test_throughput_is_over_the_networks_own() -> None:
     found = measure(512, "forest-s2-rgb", 1)
     assert found["ratio"] > 0
     assert found["tiles"] >= 1
+
+
+def test_coverage_tells_the_intervals_apart() -> None:
+    """Of the rare class with one point of omission: Wald's interval is known to miss the truth in one of four."""
+    rare = simulate(300)[1]
+    assert rare["wald"] < 0.85 < rare["score"]
