@@ -343,6 +343,7 @@ LAST = "these are counted pixels"
         ({"bundle_sha256": "c", "bundle": "mine"}, {}, ["the model bundles differ (mine; forest)"]),
         ({"pipeline_digest": "q"}, {}, ["the pipelines differ"]),
         ({"level": None}, {}, ["the radiometric levels differ (not stated; surface)"]),
+        ({"level": "display8"}, {"level": "display8"}, ["both maps are from display images"]),
         ({"engine": "torch-cuda"}, {}, ["the engines differ (torch-cuda fp32; torch-cpu fp32)"]),
         ({"areas": {"definition": {"name": "fao", "sha256": "1"}}}, {}, ["the definitions differ (fao; not stated)"]),
         ({"forest_definition": "trees"}, {}, ["the bundles mean different things"]),
