@@ -68,27 +68,32 @@ def _differences(first: MapFacts, second: MapFacts) -> Iterator[str]:
 
 
 def _differences_of_runs(first: MapFacts, second: MapFacts) -> Iterator[str]:
-    def told(one: object, other: object) -> str:
-        return f"({one or 'not stated'}; {other or 'not stated'}), so a part of the change may be due to that"
-
     if _key(first.definition) != _key(second.definition):
-        yield f"the definitions differ {told(_title(first.definition), _title(second.definition))}"
+        yield f"the definitions differ {_told(_title(first.definition), _title(second.definition))}"
     if first.bundle_definition != second.bundle_definition:
         yield "the bundles mean different things by their classes, so a part of the change may be due to that"
     if first.bundle_sha256 != second.bundle_sha256:
-        yield f"the model bundles differ {told(first.bundle, second.bundle)}"
+        yield f"the model bundles differ {_told(first.bundle, second.bundle)}"
+    yield from _differences_of_images(first, second)
+    if first.engine != second.engine:
+        yield f"the engines differ {_told(first.engine, second.engine)}"
+    if first.pipeline_digest != second.pipeline_digest:
+        yield "the pipelines differ in settings that may change a pixel (see pipeline in each run.json)"
+
+
+def _differences_of_images(first: MapFacts, second: MapFacts) -> Iterator[str]:
     if first.platform != second.platform:
-        yield f"the sensors differ {told(first.platform, second.platform)}"
+        yield f"the sensors differ {_told(first.platform, second.platform)}"
     elif first.platform is None:
         yield "the sensors are not known: maps from different sensors differ without any change on the ground"
     if first.level != second.level:
-        yield f"the radiometric levels differ {told(first.level, second.level)}"
+        yield f"the radiometric levels differ {_told(first.level, second.level)}"
     elif first.level == "display8":
         yield "both maps are from display images (display8): where their stretch differs, that looks like change"
-    if first.engine != second.engine:
-        yield f"the engines differ {told(first.engine, second.engine)}"
-    if first.pipeline_digest != second.pipeline_digest:
-        yield "the pipelines differ in settings that may change a pixel (see pipeline in each run.json)"
+
+
+def _told(one: str | None, other: str | None) -> str:
+    return f"({one or 'not stated'}; {other or 'not stated'}), so a part of the change may be due to that"
 
 
 def _difference_of_dates(first: date | None, second: date | None) -> Iterator[str]:
