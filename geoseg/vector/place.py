@@ -1,7 +1,7 @@
 """Polygons of any CRS in the pixel coordinates of a grid, every edge where it was drawn. Measuring them is `zones`'.
 
 x = column, y = row, in pixels from the grid's origin. An edge that is straight in the polygons' CRS is bent on the
-grid: it is cut into pieces, each within TOLERANCE_PIXELS of its true course, before its ends are transformed.
+grid: it is cut into pieces, each within TOLERANCE_PIXELS of its true course, before their ends are transformed.
 """
 
 import math
@@ -19,6 +19,7 @@ from pyproj.transformer import AreaOfInterest, Transformer, TransformerGroup
 
 from geoseg.core.ellipsoid import horizontal, to_wgs84
 from geoseg.errors import InputError, SceneError
+from geoseg.vector.lattice import add_vertices, edges
 from geoseg.vector.read import polygons_of
 
 Floats = npt.NDArray[np.float64]
@@ -33,7 +34,8 @@ _REACH: Final = 1 / 16
 """Part of the map's size by which polygons are kept beyond it."""
 _PROBE: Final = 0.4
 """Where a piece is compared with its chord: off the middle, through which a curve with an inflection may pass."""
-_MAX_ROUNDS: Final = 16
+_LEAST_SPACING: Final = 2e-5
+"""Of the way across the map: where a projection bends without end, vertices do not come without end."""
 COARSE: Final = "the best datum shift from its CRS to the map's is not installed: borders may be metres off"
 
 
@@ -54,7 +56,17 @@ class Placed:
 class Placer:
     """Puts polygons of one CRS on a grid."""
 
-    __slots__ = ("_affine", "_centre_x", "_reach", "_shape", "_source_turn", "_target_turn", "_there", "coarse")
+    __slots__ = (
+        "_affine",
+        "_centre_x",
+        "_reach",
+        "_shape",
+        "_source_turn",
+        "_spacing",
+        "_target_turn",
+        "_there",
+        "coarse",
+    )
 
     coarse: bool
     """True = the best datum shift between the two CRSs is not installed: positions may be off by metres."""
@@ -84,6 +96,7 @@ class Placer:
         self._source_turn = _turn(crs) if crs.is_geographic else None
         self._target_turn = _turn(target)
         self._reach = self._find_reach()
+        self._spacing = self._find_spacing()
 
     def place(self, geometries: Geometries) -> Placed:
         """The grid's part of valid polygons, x before y."""
@@ -102,22 +115,15 @@ class Placer:
 
     def bend(self, pieces: list[Any]) -> list[Any | None]:
         """Polygons near the grid in pixel coordinates; None where one cannot be transformed."""
-        every = np.array(pieces, object)
-        if self._reach is not None and self._there is not None and len(every):
-            west, south, east, north = self._reach
-            whole = math.hypot(east - west, north - south)
-            longest = np.full(len(every), whole / 16)
-            pieces_of = shapely.segmentize(every, longest)
-            for _ in range(_MAX_ROUNDS):
-                sag = self._sag(pieces_of, len(every))
-                wrong = (sag > TOLERANCE_PIXELS) & np.isfinite(sag) & (longest > whole * 1e-6)
-                if not wrong.any():
-                    break
-                longest[wrong] *= np.clip(0.9 * np.sqrt(TOLERANCE_PIXELS / sag[wrong]), 0.02, 0.7)
-                pieces_of[wrong] = shapely.segmentize(every[wrong], longest[wrong])
-            every, sag = pieces_of, self._sag(pieces_of, len(every))
-            return [None if not np.isfinite(bad) else self._on_pixels(one) for one, bad in zip(every, sag, strict=True)]
-        return [self._on_pixels(one) for one in every]
+        every = np.empty(len(pieces), object)
+        every[:] = pieces
+        if self._there is None or not pieces:
+            return [self._on_pixels(one) for one in every]
+        every = add_vertices(every, self._spacing)
+        start, end, owner = edges(every)
+        real = np.ones(len(every), bool)
+        real[owner[~np.isfinite(self._sag(start, end))]] = False
+        return [self._on_pixels(one) if known else None for one, known in zip(every, real, strict=True)]
 
     def _nodes(self, reach: float) -> tuple[Floats, Floats]:
         """(x, y) in the grid's CRS on a lattice over the grid, and beyond it by a part of its size."""
@@ -143,7 +149,7 @@ class Placer:
             return None
         if self._source_turn is not None:
             return self._around(back)
-        margin_x, margin_y = np.ptp(back, axis=0) / _NODES
+        margin_x, margin_y = 2 * np.ptp(back, axis=0) / _NODES
         (left, bottom), (right, top) = back.min(axis=0), back.max(axis=0)
         return float(left - margin_x), float(bottom - margin_y), float(right + margin_x), float(top + margin_y)
 
@@ -152,24 +158,15 @@ class Placer:
         turn = self._source_turn or 0.0
         middle = float(back[len(back) // 2, 0])
         longitude = middle + (back[:, 0] - middle + turn / 2) % turn - turn / 2
+        west, east = float(longitude.min()), float(longitude.max())
         south, north = float(back[:, 1].min()), float(back[:, 1].max())
-        margin = (north - south) / _NODES
+        # Twice what lies between two nodes: a pole may.
+        margin = 2 * (north - south) / _NODES
         south, north = max(south - margin, -turn / 4), min(north + margin, turn / 4)
-        around = bool(np.ptp(longitude) > turn / 2)
-        for pole in (-turn / 4, turn / 4):
-            if self._holds(np.array([[middle, pole]])):
-                south, north, around = min(south, pole), max(north, pole), True
-        if around:
+        if east - west > turn / 2:
             return middle - turn / 2, south, middle + turn / 2, north
-        margin = float(np.ptp(longitude)) / _NODES
-        return float(longitude.min()) - margin, south, float(longitude.max()) + margin, north
-
-    def _holds(self, point: Floats) -> bool:
-        """Whether a point of the source's CRS lies on the grid or in reach of it."""
-        height, width = self._shape
-        with np.errstate(invalid="ignore"):
-            ((col, row),) = self._pixels(point)
-            return bool(abs(col / width - 0.5) <= 0.5 + _REACH and abs(row / height - 0.5) <= 0.5 + _REACH)
+        margin = 2 * (east - west) / _NODES
+        return west - margin, south, east + margin, north
 
     def _cut(self, geometries: Geometries) -> dict[int, tuple[Any, bool]]:
         """Index -> the part of a polygon within reach, and whether that is all of it; those that have one."""
@@ -195,25 +192,35 @@ class Placer:
         # Two borders that all but touch may cross once they are bent.
         return bent if shapely.is_valid(bent) else polygons_of(shapely.make_valid(bent, method="structure"))
 
-    def _sag(self, geometries: Geometries, count: int) -> Floats:
-        """(count,) pixels between the true course of the edges and their chords; inf where there is no course."""
-        parts, of_part = shapely.get_parts(geometries, return_index=True)
-        rings, of_ring = shapely.get_rings(parts, return_index=True)
-        points, of_point = shapely.get_coordinates(rings, return_index=True)
-        first = np.flatnonzero(of_point[1:] == of_point[:-1])
-        owner = of_part[of_ring[of_point[first]]]
+    def _find_spacing(self) -> float:
+        """How far apart the vertices of an edge must be, the same for all edges: from the bend of short ones.
+
+        The bend of an edge grows with the square of its length.
+        """
+        if self._reach is None or self._there is None:
+            return 1.0
+        west, south, east, north = self._reach
+        whole = math.hypot(east - west, north - south)
+        x, y = (one.ravel() for one in np.meshgrid(np.linspace(west, east, 17), np.linspace(south, north, 17)))
+        start = np.tile(np.column_stack([x, y]), (4, 1))
+        towards = np.repeat([(1.0, 0.0), (0.0, 1.0), (0.7, 0.7), (0.7, -0.7)], len(x), axis=0)
+        sag = self._sag(start, start + whole / 256 * towards)
+        most = float(sag[np.isfinite(sag)].max(initial=0.0))
+        longest = whole / 256 * math.sqrt(TOLERANCE_PIXELS / most) if most > 0 else whole
+        # A lattice line every `spacing` leaves pieces of up to 1.4 of it.
+        return min(max(longest / 1.5, whole * _LEAST_SPACING), whole / 16)
+
+    def _sag(self, start: Floats, end: Floats) -> Floats:
+        """(n,) pixels between the true course of edges and their chords; inf where there is no course."""
         with np.errstate(invalid="ignore"):
-            placed = self._pixels(points)
-            start, step = placed[first], placed[first + 1] - placed[first]
-            true = self._pixels(points[first] + _PROBE * (points[first + 1] - points[first]))
-            sag = np.hypot(*(true - start - _PROBE * step).T)
+            placed = self._pixels(start)
+            step = self._pixels(end) - placed
+            sag: Floats = np.hypot(*(self._pixels(start + _PROBE * (end - start)) - placed - _PROBE * step).T)
             if self._target_turn is not None:
                 half = abs(self._target_turn / (2 * math.hypot(self._affine.a, self._affine.b)))
                 sag[np.hypot(*step.T) > half] = np.inf
         sag[~np.isfinite(sag)] = np.inf
-        most = np.zeros(count)
-        np.maximum.at(most, owner, sag)
-        return most
+        return sag
 
     def _pixels(self, points: Floats) -> Floats:
         """(n, 2) columns and rows of points in the source's CRS; not finite where they are off the map's CRS."""
