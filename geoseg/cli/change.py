@@ -38,7 +38,7 @@ def change(out: Path, *, overwrite: bool, as_json: bool, legend: Path | None, **
     """Gain, loss and the full matrix of change between MAP1 and MAP2, in the folder OUT.
 
     MAP1 and MAP2 are class maps or folders of `geoseg run`, the earlier first. OUT gets change.tif, change.json,
-    change.csv and polygons.gpkg.
+    change.csv, polygons.gpkg and report.html.
     """
     from geoseg.cli.show import print_json
     from geoseg.workflows.change import ChangeRequest, compare
@@ -55,7 +55,7 @@ def change(out: Path, *, overwrite: bool, as_json: bool, legend: Path | None, **
         return
     for line in (*(f"warning: {one}" for one in done.report.warnings), *done.report.notes, done.report.summary()):
         click.echo(line, err=True)
-    for name in done.record.products:
+    for name in done.files:
         click.echo(str(out / name))
 
 

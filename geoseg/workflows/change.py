@@ -39,6 +39,7 @@ from geoseg.workflows.change_input import (
 from geoseg.workflows.finish import Clock
 from geoseg.workflows.product import Staging, check_output, stage
 from geoseg.workflows.provenance import peak_memory_bytes, versions
+from geoseg.workflows.report import REPORT, build_report
 from geoseg.workflows.zones import digest_zones, measure_zones
 
 __all__ = ["ChangeRequest", "Compared", "compare"]
@@ -54,6 +55,11 @@ class Compared:
 
     record: RunRecord
     report: ChangeReport
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of everything in the folder, the page included; run.json is not listed."""
+        return (*self.record.products, REPORT)
 
 
 def compare(request: ChangeRequest, out: Path, *, overwrite: bool = False) -> Compared:
@@ -152,35 +158,41 @@ def _measure_zones(folder: Path, request: ChangeRequest) -> ZoneTable | None:
 
 
 def _publish(staging: Staging, settings: dict[str, JsonValue], report: ChangeReport, clock: Clock) -> RunRecord:
-    document = report.to_json()
-    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-    (staging.folder / "change.json").write_text(text + "\n", encoding="utf-8")
-    (staging.folder / "change.csv").write_text(report.to_csv(), encoding="utf-8")
+    """Documents and page, then all of it into place, run.json last."""
+    folder = staging.folder
+    text = json.dumps(report.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / "change.json").write_text(text + "\n", encoding="utf-8")
+    (folder / "change.csv").write_text(report.to_csv(), encoding="utf-8")
+    record = _record(settings, report, clock)
+    (folder / REPORT).write_text(build_report(folder, record), encoding="utf-8")
+    return staging.publish(record)
+
+
+def _record(settings: dict[str, JsonValue], report: ChangeReport, clock: Clock) -> RunRecord:
+    """What run.json says of a comparison, but for its files; what belongs to a model is empty."""
     first, second = report.maps
     digest = _sha256(json.dumps(settings, sort_keys=True))
-    return staging.publish(
-        RunRecord(
-            format="geoseg change 1",
-            geoseg=__version__,
-            scene=f"{first.name} to {second.name}",
-            fingerprint=f"sha256 {first.sha256} {second.sha256}",
-            job=_sha256("\n".join((digest, first.sha256, second.sha256, str(CHANGE_VERSION)))),
-            pipeline={"change": settings},
-            pipeline_digest=digest,
-            bundle="",
-            bundle_sha256="",
-            engine="none",
-            precision="none",
-            device="cpu",
-            versions=versions(),
-            timings=clock.seconds,
-            peak_memory_bytes=peak_memory_bytes(),
-            notes=(*report.warnings, *report.notes),
-            started=clock.started,
-            finished=datetime.now(UTC),
-            areas=report.areas.to_json(),
-            change=document,
-        )
+    return RunRecord(
+        format="geoseg change 1",
+        geoseg=__version__,
+        scene=f"{first.name} to {second.name}",
+        fingerprint=f"sha256 {first.sha256} {second.sha256}",
+        job=_sha256("\n".join((digest, first.sha256, second.sha256, str(CHANGE_VERSION)))),
+        pipeline={"change": settings},
+        pipeline_digest=digest,
+        bundle="",
+        bundle_sha256="",
+        engine="none",
+        precision="none",
+        device="cpu",
+        versions=versions(),
+        timings=clock.seconds,
+        peak_memory_bytes=peak_memory_bytes(),
+        notes=(*report.warnings, *report.notes),
+        started=clock.started,
+        finished=datetime.now(UTC),
+        areas=report.areas.to_json(),
+        change=report.to_json(),
     )
 
 

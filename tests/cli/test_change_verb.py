@@ -43,7 +43,7 @@ def test_from_two_scenes_to_what_changed(tmp_path: Path, capsys: pytest.CaptureF
     assert geoseg("change", *runs, tmp_path / "out", *days) == 0
     printed, said = capsys.readouterr()
     names = [Path(line).name for line in printed.split()]
-    assert {"change.tif", "change.json", "change.csv", "polygons.gpkg"} <= set(names)
+    assert set(names) == {"change.tif", "change.json", "change.csv", "polygons.gpkg", "report.html"}
     assert "warning: these are counted pixels" in said
     with rasterio.open(runs[0] / "classes.tif") as one, rasterio.open(runs[1] / "classes.tif") as two:
         first, second = one.read(1), two.read(1)
