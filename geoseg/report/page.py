@@ -150,8 +150,9 @@ def _hash(text: str) -> str:
 
 @cache
 def _style() -> str:
-    """Leaflet's style without its pictures, which would be loaded, and ours."""
-    leaflet = re.sub(r"url\([^)]*\)", "none", (_LEAFLET / "leaflet.css").read_text(encoding="utf-8"))
+    """Leaflet's style without its comments and its pictures, which would be loaded, and ours."""
+    text = (_LEAFLET / "leaflet.css").read_text(encoding="utf-8")
+    leaflet = re.sub(r"url\([^)]*\)", "none", re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL))
     return f"{leaflet}\n{_read('page.css')}"
 
 

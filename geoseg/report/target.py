@@ -41,7 +41,7 @@ def find_target(
         return Target(ids=ids, term=_quoted(names, ids), remark=_forest_remark(forest_definition))
     ids = tuple(k for k, name in names.items() if _TREES.search(name) and not _NEGATED.search(name))
     if ids:
-        remark = "Mapped tree cover is what the map shows; no definition of forest was applied."
+        remark = "Mapped tree cover is what the map shows; no definition was applied to it."
         return Target(ids=ids, term=f"mapped tree cover ({_quoted(names, ids)})", remark=remark)
     others = tuple(k for k, name in names.items() if not _BACKGROUND.match(name.strip()))
     if len(others) == 1 and len(names) > 1:

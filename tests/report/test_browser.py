@@ -1,0 +1,126 @@
+"""A report in headless Chromium without a network: no request, no complaint, toggles, print, narrow screens."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from geoseg.workflows.report import ReportSources, build_report
+from tests.report import made_documents
+from tests.report.browser import Browser
+from tests.report.products import a_legend, make_change, make_labels, make_run
+from tests.report.test_page import HOSTILE, HOSTILE_FILE, sha256
+
+SHOWN = """(() => {
+  const canvas = document.querySelector('#map canvas');
+  const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+  const seen = {};
+  for (let at = 0; at < pixels.length; at += 4) {
+    if (pixels[at + 3]) {
+      const color = [pixels[at], pixels[at + 1], pixels[at + 2]].join();
+      seen[color] = (seen[color] || 0) + 1;
+    }
+  }
+  return seen;
+})()"""
+CLICK = "[...document.querySelectorAll('#map-controls label')].find(one => one.textContent.trim() === {}).click()"
+SLIDE = """(range => {
+  range.value = 40;
+  range.dispatchEvent(new Event('input'));
+})(document.getElementById('map-opacity'))"""
+RED, GREEN, BLUE = "217,199,154", "31,107,58", "51,102,204"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(tmp_path_factory.mktemp("browser")) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A run with everything and hostile names, and a change, as files with a hostile name."""
+    folder = tmp_path_factory.mktemp("pages")
+    areas = made_documents.areas(**made_documents.definition(), **made_documents.zones(HOSTILE, "East"))
+    areas["classes"][1]["name"] = HOSTILE
+    record = make_run(folder / "run", legend=a_legend("other", HOSTILE, "water"), areas=areas, scene=HOSTILE_FILE)
+    (folder / "assessment").mkdir()
+    document = made_documents.assessment(sha256(folder / "run" / "classes.tif"))
+    (folder / "assessment" / "assessment.json").write_text(json.dumps(document))
+    run = folder / "re'po\"rt & <b>.html"
+    run.write_text(build_report(folder / "run", record, ReportSources(assessment=folder / "assessment")))
+    change = folder / "change.html"
+    change.write_text(build_report(folder / "change", make_change(folder / "change", made_documents.change())))
+    return {"run": run, "change": change}
+
+
+@pytest.mark.parametrize("kind", ["run", "change"])
+@pytest.mark.parametrize("width", [1200, 400])
+def test_it_asks_for_nothing_and_nothing_complains(
+    browser: Browser, pages: dict[str, Path], kind: str, width: int
+) -> None:
+    """The page itself is the only request; no alert, no violation of the policy, nothing wider than the screen."""
+    browser.open(pages[kind], width=width)
+    assert browser.evaluate("document.documentElement.dataset.map") == "ready"
+    browser.call("Page.captureScreenshot")
+    assert browser.requested == [pages[kind].as_uri()]
+    assert browser.complaints == []
+    assert browser.evaluate("document.scrollingElement.scrollWidth") <= width
+
+
+def test_classes_can_be_hidden(browser: Browser, pages: dict[str, Path]) -> None:
+    """Each box takes the pixels of its class off the map, and only those; the opacity and the layers obey."""
+    browser.open(pages["run"])
+    before = browser.evaluate(SHOWN)
+    assert set(before) == {RED, GREEN, BLUE}
+    assert sum(before.values()) == pytest.approx(4 * (make_labels() != 255).sum(), rel=0.1)
+    browser.evaluate(CLICK.format(json.dumps(HOSTILE)))
+    assert browser.evaluate(SHOWN) == {key: count for key, count in before.items() if key != GREEN}
+    browser.evaluate(CLICK.format("'other'"))
+    assert set(browser.evaluate(SHOWN)) == {BLUE}
+    browser.evaluate(CLICK.format(json.dumps(HOSTILE)))
+    browser.evaluate(CLICK.format("'other'"))
+    assert browser.evaluate(SHOWN) == before
+    browser.evaluate(SLIDE)
+    assert browser.evaluate("document.querySelector('#map canvas').style.opacity") == "0.4"
+    assert browser.evaluate("document.querySelectorAll('#map .map-confidence').length") == 0
+    browser.evaluate(CLICK.format("'Confidence'"))
+    assert browser.evaluate("document.querySelectorAll('#map .map-confidence').length") == 1
+    assert browser.complaints == []
+
+
+def test_the_documents_can_be_shown(browser: Browser, pages: dict[str, Path]) -> None:
+    browser.open(pages["run"])
+    assert browser.evaluate("document.getElementById('json-view').hidden")
+    browser.evaluate("document.getElementById('json-show').click()")
+    shown = json.loads(browser.evaluate("document.getElementById('json-view').innerText"))
+    assert shown["assessment.json"]["reference"]["used"] == 500
+    assert browser.complaints == []
+
+
+def test_it_reads_without_scripts(browser: Browser, pages: dict[str, Path]) -> None:
+    """Tables and a still picture of the map; what needs scripts is not shown."""
+    browser.open(pages["run"], scripts=False)
+    assert browser.evaluate("document.documentElement.dataset.map") is None
+    assert browser.evaluate("document.getElementById('map-classes').checkVisibility()")
+    assert browser.evaluate("document.getElementById('map-classes').naturalWidth") > 100
+    assert browser.evaluate("document.querySelectorAll('table').length") >= 6
+    assert not browser.evaluate("document.getElementById('json-buttons').checkVisibility()")
+    assert not browser.evaluate("document.getElementById('map-panel').checkVisibility()")
+    assert browser.complaints == []
+
+
+def test_it_prints(browser: Browser, pages: dict[str, Path]) -> None:
+    """On paper the still picture takes the place of the map, and buttons go."""
+    browser.open(pages["run"])
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    try:
+        assert browser.evaluate("document.getElementById('map-classes').checkVisibility()")
+        assert not browser.evaluate("document.getElementById('map-panel').checkVisibility()")
+        assert not browser.evaluate("document.getElementById('json-buttons').checkVisibility()")
+    finally:
+        browser.call("Emulation.setEmulatedMedia", media="")
+    pdf = browser.print_pdf()
+    assert pdf.startswith(b"%PDF")
+    assert b"/Type /Page" in pdf or b"/Type/Page" in pdf
