@@ -86,8 +86,7 @@ def compare(request: ChangeRequest, out: Path, *, overwrite: bool = False) -> Co
                 areas = _write_map(staging.folder, pair, codes, pixel_area)
             with clock.of("polygons"):
                 _write_polygons(staging.folder, codes, areas.tally, pixel_area)
-            with clock.of("zones"):
-                by_zone = _measure_zones(staging.folder, request)
+            by_zone = _measure_zones(staging.folder, request, clock)
             report = ChangeReport(
                 maps=(pair.first.facts, pair.second.facts),
                 table=table,
@@ -151,10 +150,11 @@ def _write_polygons(folder: Path, codes: ChangeCodes, tally: AreaTally, pixel_ar
         raise GeosegError("polygons and change map differ in area; please report it")
 
 
-def _measure_zones(folder: Path, request: ChangeRequest) -> ZoneTable | None:
+def _measure_zones(folder: Path, request: ChangeRequest, clock: Clock) -> ZoneTable | None:
     if request.zones is None:
         return None
-    return measure_zones(read_classmap(folder / "change.tif"), request.zones, field=request.zone_field)
+    with clock.of("zones"):
+        return measure_zones(read_classmap(folder / "change.tif"), request.zones, field=request.zone_field)
 
 
 def _publish(staging: Staging, settings: dict[str, JsonValue], report: ChangeReport, clock: Clock) -> RunRecord:

@@ -1,5 +1,6 @@
 """`geoseg change` as a user types it: from two scenes to what changed, and one line for every mistake."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -63,6 +64,30 @@ def test_json_is_the_document_of_the_folder(maps: Path, capsys: pytest.CaptureFi
     assert geoseg("change", *words) == 2
     assert "--overwrite" in capsys.readouterr().err
     assert geoseg("change", *words, "--overwrite") == 0
+
+
+def test_the_change_map_is_sampled_and_assessed_as_any_map(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every point is labelled as it is mapped: the estimates are the mapped areas."""
+    first, second = np.random.default_rng(0).integers(0, 2, (2, 1, 60, 50)).astype(np.uint8)
+    for name, labels in {"one": first, "two": second}.items():
+        make_raster(tmp_path / f"{name}.tif", pixels=labels)
+    (tmp_path / "legend.yaml").write_text("0: other\n1: forest\n")
+    words = [tmp_path / "one.tif", tmp_path / "two.tif", tmp_path / "out", "--legend", tmp_path / "legend.yaml"]
+    assert geoseg("change", *words) == 0
+    change_map, table = tmp_path / "out" / "change.tif", tmp_path / "sample.csv"
+    assert geoseg("sample", change_map, table, "--n", 160) == 0
+    with table.open(newline="", encoding="utf-8-sig") as lines:
+        rows = list(csv.DictReader(lines))
+    with table.open("w", newline="", encoding="utf-8") as lines:
+        writer = csv.DictWriter(lines, rows[0])
+        writer.writeheader()
+        writer.writerows({**row, "reference_class": row["map_class"]} for row in rows)
+    assert geoseg("assess", change_map, table, tmp_path / "assessment") == 0, capsys.readouterr().err
+    assessed = json.loads((tmp_path / "assessment" / "assessment.json").read_text())
+    changed = json.loads((tmp_path / "out" / "change.json").read_text())
+    mapped = {one["name"]: one["area_m2"] for one in changed["change_map"]}
+    assert {one["name"]: one["area_m2"]["value"] for one in assessed["classes"]} == pytest.approx(mapped, rel=1e-9)
+    assert geoseg("report", tmp_path / "out", "--assessment", tmp_path / "assessment") == 0
 
 
 @pytest.mark.parametrize(
