@@ -4,15 +4,17 @@ Finding narrow parts is `width`; reading and writing maps is `workflows`. No pix
 """
 
 import heapq
+import math
+from array import array
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.core.components import Labels
+from geoseg.core.components import Ids, Labels
 from geoseg.core.patch import NODATA
-from geoseg.core.region_graph import RegionGraph
+from geoseg.core.region_graph import LIMB, RegionGraph
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -32,22 +34,19 @@ class Decision:
 def merge_small_patches(graph: RegionGraph, *, classes: Collection[int], min_area_m2: float) -> Decision:
     """Patches of `classes` below `min_area_m2` merged into their neighbours, the smallest first.
 
-    A patch is a region of the graph, of any ground area exactly known. In ascending order of area (of equal ones the
-    one whose first pixel comes first) each takes the class of the neighbour over sides with the longest border in
-    whole millimetres (of equal ones the lowest class, then the first pixel). It is then one region with all of that
-    class that it touches; areas and neighbours of the next patch are those of the map as it is by then, so a patch
-    that grew to the minimum stays. A patch at the edge of the map or beside no class is undetermined and stays, but
-    may receive others.
+    In ascending order of ground area (of equal ones the one whose first pixel comes first) each patch takes the class
+    of the neighbour over sides with the longest border in whole millimetres (of equal ones the lowest class). It is
+    then one region with all of that class that it touches; areas and neighbours of the next patch are those of the
+    map as it is by then, so a patch that grew to the minimum stays. A patch at the edge of the map or beside no class
+    is undetermined and stays, but may receive others.
     """
     merging = _Merging(graph, classes, min_area_m2)
     merging.run()
-    count = len(graph.class_of)
-    root = np.array([merging.find(one) for one in range(count)])
-    new_class = np.array(merging.class_of, np.uint8)[root]
+    root = merging.roots()
+    new_class = np.frombuffer(merging.class_of, np.uint8)[root]
     new_class[new_class == graph.class_of] = NODATA
     new_class[0] = NODATA
-    small = np.zeros(count, np.bool_)
-    small[list(merging.undetermined())] = True
+    small = merging.undetermined()
     return Decision(
         new_class=new_class, is_undetermined=small[root], changed=merging.changed, undetermined=int(small.sum())
     )
@@ -121,39 +120,49 @@ class _Merging:
     Only the borders of small regions are ever looked at, so a large region costs nothing however often it receives.
     """
 
-    __slots__ = ("area", "changed", "class_of", "classes", "graph", "is_open", "least", "next_member", "parent")
+    __slots__ = ("changed", "class_of", "classes", "graph", "grown", "is_open", "least", "next_member", "parent")
 
     def __init__(self, graph: RegionGraph, classes: Collection[int], min_area_m2: float) -> None:
-        count = len(graph.class_of)
         self.graph = graph
         self.classes = frozenset(classes)
         self.least = min_area_m2 / graph.unit_m2  # exact: the unit is a power of two
-        self.parent = list(range(count))
-        self.next_member = list(range(count))
+        numbers = np.arange(len(graph.class_of), dtype=np.int32).tobytes()
+        self.parent = array("i", numbers)
+        self.next_member = array("i", numbers)
         """Members of a region in a ring."""
-        self.class_of: list[int] = graph.class_of.tolist()
-        self.is_open: list[bool] = graph.is_open.tolist()
-        self.area = [graph.area_units(one) for one in range(count)]
+        self.class_of = bytearray(graph.class_of.tobytes())
+        self.is_open = bytearray(graph.is_open.tobytes())
+        self.grown: dict[int, int] = {}
+        """Areas of regions that are not what they were."""
         self.changed = 0
 
     def run(self) -> None:
         """Merge until no patch can."""
-        heap = [(self.area[one], one) for one in range(1, len(self.parent)) if self._is_due(one)]
-        heapq.heapify(heap)
-        while heap:
-            area, patch = heapq.heappop(heap)
-            # Entries of regions that have grown since, or that are part of another, are void.
-            if self.parent[patch] != patch or self.area[patch] != area or not self._is_due(patch):
+        waiting = ((self.graph.area_units(one), one) for one in self._due_at_first().tolist())
+        heap: list[tuple[int, int]] = []
+        """Patches that grew and are still too small."""
+        first = next(waiting, None)
+        while first or heap:
+            if first and (not heap or first < heap[0]):
+                # A patch that grew meanwhile has another area: it waits in the heap, if at all.
+                (area, patch), first = first, next(waiting, None)
+            else:
+                area, patch = heapq.heappop(heap)
+            if self.parent[patch] != patch or self._area(patch) != area or not self._is_due(patch):
                 continue
             grown = self._merge(patch)
             if grown is not None and self._is_due(grown):
-                heapq.heappush(heap, (self.area[grown], grown))
+                heapq.heappush(heap, (self._area(grown), grown))
 
-    def undetermined(self) -> Iterator[int]:
-        """Regions below the minimum that are open."""
-        for one in range(1, len(self.parent)):
-            if self.parent[one] == one and self.is_open[one] and self._is_small(one):
-                yield one
+    def undetermined(self) -> npt.NDArray[np.bool_]:
+        """(count + 1,) True: a region, named by its root, that is below the minimum and open."""
+        found: npt.NDArray[np.bool_] = np.frombuffer(self.is_open, np.bool_) & (
+            self.roots() == np.arange(len(self.parent))
+        )
+        found[0] = False
+        for one in np.flatnonzero(found).tolist():
+            found[one] = self._is_small(one)
+        return found
 
     def find(self, region: int) -> int:
         """The region that a region is part of by now."""
@@ -162,8 +171,28 @@ class _Merging:
             region = self.parent[region]
         return region
 
+    def roots(self) -> Ids:
+        """(count + 1,) `find` of each."""
+        root = np.frombuffer(self.parent, np.int32).copy()
+        while not np.array_equal(root, up := root[root]):
+            root = up
+        return root
+
+    def _due_at_first(self) -> Ids:
+        """Patches of the map as it came, in order of area, then of their first pixel."""
+        high, low = self.graph.area_high, self.graph.area_low
+        most_high, most_low = divmod(min(math.ceil(self.least), 1 << 90), 1 << LIMB)
+        due = (high < most_high) | ((high == most_high) & (low < most_low))
+        due &= ~self.graph.is_open & np.isin(self.graph.class_of, list(self.classes))
+        due[0] = False
+        found = np.flatnonzero(due)
+        return found[np.lexsort((low[found], high[found]))].astype(np.int32)  # stable: ids ascend among equals
+
+    def _area(self, region: int) -> int:
+        return self.grown.get(region) or self.graph.area_units(region)
+
     def _is_small(self, region: int) -> bool:
-        return self.class_of[region] in self.classes and self.area[region] < self.least
+        return self.class_of[region] in self.classes and self._area(region) < self.least
 
     def _is_due(self, region: int) -> bool:
         return not self.is_open[region] and self._is_small(region)
@@ -179,7 +208,7 @@ class _Merging:
         over_sides = [one for one, length in border.items() if length]
         if not over_sides:
             return None
-        best = min(over_sides, key=lambda one: (-border[one], self.class_of[one], one))
+        best = min(over_sides, key=lambda one: (-border[one], self.class_of[one]))
         self.class_of[patch] = self.class_of[best]
         self.changed += 1
         root = patch
@@ -198,7 +227,8 @@ class _Merging:
     def _join(self, one: int, other: int) -> int:
         root, child = min(one, other), max(one, other)
         self.parent[child] = root
-        self.area[root] += self.area[child]
-        self.is_open[root] = self.is_open[root] or self.is_open[child]
+        self.grown[root] = self._area(root) + self._area(child)
+        self.grown.pop(child, None)
+        self.is_open[root] |= self.is_open[child]
         self.next_member[root], self.next_member[child] = self.next_member[child], self.next_member[root]
         return root

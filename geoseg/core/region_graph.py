@@ -17,6 +17,8 @@ from geoseg.core.tally import exact_sums, join_limbs
 from geoseg.core.window import Window
 from geoseg.errors import GeosegError
 
+LIMB: Final = 31
+"""Bits of the lower limb of an area, as `tally.exact_sums` gives them."""
 _MANY_PAIRS: Final = 1 << 22
 """Borders kept as found before those of the same two regions are added up."""
 
@@ -32,6 +34,7 @@ class RegionGraph:
     area_high: Int64s
     """(count + 1,) with `area_low`: ground area in units, high · 2^31 + low."""
     area_low: Int64s
+    """(count + 1,) below 2^31, so that areas are in the order of (high, low)."""
     unit_m2: float
     """A power of two: square metres of a unit."""
     first_neighbor: Int64s
@@ -83,10 +86,10 @@ class _Measuring:
         """The next rows."""
         window = Window(row=row, col=0, height=labels.shape[0], width=labels.shape[1])
         units = np.broadcast_to(self.pixel_area.units_of(window), labels.shape)
-        low, high = int(ids.min()), int(ids.max())  # ids of a band lie close together
-        upper, lower = exact_sums((ids - low).ravel().astype(np.intp), units.ravel(), high - low + 1)
-        self.high[low : high + 1] += upper
-        self.low[low : high + 1] += lower
+        present, local = _dense(ids)
+        high, low = exact_sums(local, units.ravel(), len(present))
+        self.high[present] += high + (low >> LIMB)
+        self.low[present] += low & ((1 << LIMB) - 1)
         top_mm, left_mm = (np.broadcast_to(one, labels.shape) for one in self.sides.millimetres(window))
         self._look(ids[:, :-1], ids[:, 1:], left_mm[:, 1:])
         self._look_down(ids[:-1], ids[1:], top_mm[1:])
@@ -122,13 +125,21 @@ class _Measuring:
         return RegionGraph(
             class_of=self.index.class_of,
             is_open=self.is_open,
-            area_high=self.high,
-            area_low=self.low,
+            area_high=self.high + (self.low >> LIMB),
+            area_low=self.low & ((1 << LIMB) - 1),
             unit_m2=self.pixel_area.unit_m2,
             first_neighbor=np.searchsorted(first, np.arange(len(self.is_open) + 1)),
             neighbor=second.astype(np.int32),
             border_mm=border_mm,
         )
+
+
+def _dense(ids: Ids) -> tuple[Ids, npt.NDArray[np.intp]]:
+    """(ids that occur, ascending; (pixels,) which of them each pixel has), from runs: these are few."""
+    flat = ids.ravel()
+    starts = np.flatnonzero(np.diff(flat, prepend=-1))
+    present, of_run = np.unique(flat[starts], return_inverse=True)
+    return present, np.repeat(of_run, np.diff(starts, append=flat.size))
 
 
 class _Borders:

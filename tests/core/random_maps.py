@@ -22,7 +22,10 @@ GRIDS = {
 
 
 def random_map(seed: int, *, classes: Sequence[int] = (0, 1, 1, 4, 7, 199)) -> tuple[Labels, GeoBox]:
-    """A map of patches of all sizes, of some classes (often named ones are frequent) and none; every tenth is thin."""
+    """A map of patches of all sizes, of some classes (often named ones are frequent) and none.
+
+    Every tenth is thin, half have a frame.
+    """
     random = np.random.default_rng(seed)
     height, width = (int(one) for one in random.integers(6, 16, 2))
     if seed % 10 == 0:
@@ -33,6 +36,8 @@ def random_map(seed: int, *, classes: Sequence[int] = (0, 1, 1, 4, 7, 199)) -> t
     speckle = random.random(labels.shape)
     labels[speckle < random.choice([0, 0.2])] = random.choice([0, 1, 7])
     labels[speckle > random.choice([0.97, 1.0, 1.0])] = random.choice([255, 253])
+    if seed // 2 % 2:  # a frame: nothing but it is at the edge
+        labels[[0, -1]] = labels[:, [0, -1]] = classes[0]
     transform, crs = GRIDS[list(GRIDS)[seed % len(GRIDS)]]
     return labels, GeoBox(labels.shape, transform, crs)
 
