@@ -34,6 +34,7 @@ from geoseg.workflows.change_input import (
     folder_of,
     list_notes,
     open_pair,
+    strips,
     warn_of,
 )
 from geoseg.workflows.finish import Clock
@@ -121,7 +122,9 @@ def _write_map(folder: Path, pair: MapPair, codes: ChangeCodes, pixel_area: Pixe
         folder, grid=pixel_area.grid, legend=codes.legend, tags=tags, confidence=False, threads=1
     ) as writer:
         for window, first, second in pair.rows():
-            labels = codes.label[first, second]
+            labels = np.empty_like(first)
+            for part in strips(len(first)):
+                labels[part] = codes.label[first[part], second[part]]
             writer.write(LabelRows(window=window, labels=labels, confidence=labels))
             tally += tally_labels(labels, window, pixel_area)
         writer.finish()
@@ -140,7 +143,9 @@ def _write_polygons(folder: Path, codes: ChangeCodes, tally: AreaTally, pixel_ar
 
     def read() -> Iterator[tuple[int, Labels]]:
         for row, labels in read_rows(classmap):
-            yield row, np.where(is_change[labels], labels, np.uint8(NODATA))
+            for part in strips(len(labels)):
+                labels[part][~is_change[labels[part]]] = NODATA
+            yield row, labels
 
     batches = trace_polygons(read, grid=classmap.grid, legend=legend, pixel_area=pixel_area)
     made = write_polygons(

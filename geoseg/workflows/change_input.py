@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,8 @@ from geoseg.workflows.measure import open_classmap
 from geoseg.workflows.product import RECORD, read_product
 
 Labels = npt.NDArray[np.uint8]
-CLASSES = "classes.tif"
+CLASSES: Final = "classes.tif"
+_STRIP: Final = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +79,17 @@ class MapPair:
         grid = self.first.classmap.grid
         second = read_rows_on(self.second.classmap, grid) if self.aligned else read_rows(self.second.classmap)
         for (row, mine), (_, theirs) in zip(read_rows(self.first.classmap), second, strict=True):
-            _check_known(mine, self.first)
-            _check_known(theirs, self.second)
+            for part in strips(len(mine)):
+                _check_known(mine[part], self.first)
+                _check_known(theirs[part], self.second)
+                theirs[part] = self.merged.second[theirs[part]]
             height, width = mine.shape
-            yield Window(row=row, col=0, height=height, width=width), mine, self.merged.second[theirs]
+            yield Window(row=row, col=0, height=height, width=width), mine, theirs
+
+
+def strips(rows: int) -> Iterator[slice]:
+    """A block of rows in parts, as looking labels up makes an array eight times their size."""
+    return (slice(top, min(top + _STRIP, rows)) for top in range(0, rows, _STRIP))
 
 
 def open_pair(request: ChangeRequest) -> MapPair:
