@@ -70,11 +70,20 @@ def _unwrap(outline: Ring) -> Ring:
     start, end = ring[0][0], ring[-1][0]
     around = end + (start - end + 180) % 360 - 180 - start
     if abs(around) > 180:
-        pole = math.copysign(90.0, sum(lat for _, lat in ring))
-        ring += [(start + around, ring[0][1]), (start + around, pole), (start, pole)]
+        return _over_pole(ring)
     middle = (min(lon for lon, _ in ring) + max(lon for lon, _ in ring)) / 2
     shift = middle - _wrap(middle)
     return [(lon - shift, lat) for lon, lat in ring]
+
+
+def _over_pole(ring: Ring) -> Ring:
+    """A ring around a pole as a band from -180 to 180 that ends at the pole; each meridian is met once."""
+    band = sorted((_wrap(lon), lat) for lon, lat in ring)
+    (west, west_lat), (east, east_lat) = band[0], band[-1]
+    gap = west + 360 - east
+    seam = east_lat + (west_lat - east_lat) * ((180 - east) / gap if gap else 0.5)
+    pole = math.copysign(90.0, sum(lat for _, lat in ring))
+    return [(-180.0, seam), *band, (180.0, seam), (180.0, pole), (-180.0, pole)]
 
 
 def _clip(ring: Ring, west: float, east: float) -> Ring:
