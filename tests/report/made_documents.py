@@ -83,17 +83,7 @@ def assessment(sha256: str) -> dict[str, Any]:
     return {
         "schema": "geoseg-assessment-1",
         "map": {"name": "classes.tif", "sha256": sha256},
-        "reference": {
-            "name": "points labelled.csv",
-            "rows": 512,
-            "used": 500,
-            "blank": 6,
-            "uninterpretable": 4,
-            "duplicates": 2,
-            "disagreements": 0,
-            "agreement": 0.97,
-            "interpreters": ["A. Autor", "B. Beispiel"],
-        },
+        "reference": _reference(),
         "design": {
             "strata": [
                 {"id": 0, "name": "other", "area_m2": 5.4e7, "pixels": 540_000, "n": 300},
@@ -120,7 +110,21 @@ def assessment(sha256: str) -> dict[str, Any]:
             "proportions": [[0.552, 0.048], [0.018, 0.382]],
         },
         "notes": ["Points that could not be labelled are taken to be like the others."],
-    }  # fmt: skip
+    }
+
+
+def _reference() -> dict[str, Any]:
+    return {
+        "name": "points labelled.csv",
+        "rows": 512,
+        "used": 500,
+        "blank": 6,
+        "uninterpretable": 4,
+        "duplicates": 2,
+        "disagreements": 0,
+        "agreement": 0.97,
+        "interpreters": ["A. Autor", "B. Beispiel"],
+    }
 
 
 def change(**more: Any) -> dict[str, Any]:
