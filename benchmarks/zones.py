@@ -3,8 +3,8 @@
 python benchmarks/zones.py [--size 4096] [--zones 500] [--circles 2000] [--folder DIR]
 
 Voronoi zones over a map of five classes, in the map's CRS and drawn in EPSG:4326; circles of 1 ha, which close to
-nothing. `zone_error` is the largest relative difference to the area of the outline on the ellipsoid. Each case runs in a fresh process, which reports its seconds and the peak of its resident size less that after
-imports.
+nothing. `zone_error` is the largest relative difference to the area of the outline on the ellipsoid. Each case runs
+in a fresh process, which reports its seconds and the peak of its resident size less that after imports.
 """
 
 import argparse

@@ -14,7 +14,7 @@ from geoseg.errors import SceneError
 Floats = npt.NDArray[np.float64]
 
 _GEOD: Final = Geod(ellps="WGS84")
-_TOLERANCE: Final = 1e-7
+_TOLERANCE: Final = 1e-8
 """Relative error from edges that are straight in their CRS and taken for geodesics."""
 
 

@@ -12,7 +12,6 @@ import numpy.typing as npt
 import shapely
 
 from geoseg.core.area import PixelArea
-from geoseg.core.tally import AreaTally, tally_labels
 from geoseg.core.window import Window
 from geoseg.core.zone_table import ZoneArea, ZoneTable
 from geoseg.vector.coverage import pixel_shares
@@ -58,7 +57,7 @@ def measure_rows(
         for top in range(0, len(labels), block):
             meter.add(row + top, labels[top : top + block], block)
     areas = [_zone(zones, k, placed, float(ground[k]), meter) for k in np.flatnonzero(known).tolist()]
-    footprint = meter.total.area_m2()
+    footprint = float(meter.total.sum())
     covered = sum(one.footprint_m2 for one in areas)
     joint = covered if union is None else sum(meter.area_m2(len(zones.names)).values())
     return ZoneTable(
@@ -75,7 +74,7 @@ class _Meter:
     """Adds up the labels inside polygons, block by block."""
 
     def __init__(self, polygons: Geometries, pixel_area: PixelArea) -> None:
-        self.total = AreaTally.zero()
+        self.total = np.zeros(256)
         self._polygons = polygons
         self._pixel_area = pixel_area
         self._tree = shapely.STRtree(polygons)
@@ -99,24 +98,21 @@ class _Meter:
             self._add_block(window, labels[:, col : window.col_stop], index[near], pieces[near])
 
     def _add_block(self, window: Window, labels: Labels, index: Indices, pieces: Geometries) -> None:
-        tally = tally_labels(labels, window, self._pixel_area)
-        self.total += tally
+        flat = labels.ravel()
+        unit = np.broadcast_to(self._pixel_area.of(window), window.shape).ravel()
+        here = np.bincount(flat, weights=unit, minlength=256)
+        self.total += here
         if not len(index):
             return
         frame = shapely.box(window.col, window.row, window.col_stop, window.row_stop)
         whole = shapely.covers(pieces, frame)
         for k in index[whole].tolist():
-            for label in tally.pixels:
-                self._of(k)[label] += tally.area_m2(label)
+            self._of(k)[:] += here
         where, parts = _clip(pieces, np.flatnonzero(~whole), frame)
-        if not len(where):
-            return
-        unit, flat = self._pixel_area.of(window), labels.ravel()
         for start in range(0, len(where), _AT_ONCE):
             shares = pixel_shares(parts[start : start + _AT_ONCE], window)
             for k, (pixel, share) in zip(index[where[start : start + _AT_ONCE]].tolist(), shares, strict=True):
-                weight = unit[pixel // window.width, 0] if unit.shape[1] == 1 else unit.ravel()[pixel]
-                self._of(k)[:] += np.bincount(flat[pixel], weights=share * weight, minlength=256)
+                self._of(k)[:] += np.bincount(flat[pixel], weights=share * unit[pixel], minlength=256)
 
     def _of(self, index: int) -> Floats:
         return self._found.setdefault(index, np.zeros(256))
