@@ -22,7 +22,7 @@ Ids = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 
 _MOST_PARTS: Final = 2**31 - 2
-_BAND_PIXELS: Final = 1 << 20
+_BAND_PIXELS: Final = 1 << 19
 
 
 def count_patches(rows: Iterable[Labels], connectivity: Connectivity) -> dict[int, int]:
@@ -147,7 +147,7 @@ def index_components(rows: Iterable[tuple[int, Labels]], connectivity: Connectiv
 
 
 def split_rows(rows: Iterable[tuple[int, Labels]]) -> Iterator[tuple[int, Labels]]:
-    """The same rows, at most 2^20 pixels at a time if a row has no more."""
+    """The same rows, at most 2^19 pixels at a time if a row has no more."""
     for row, block in rows:
         height = max(1, _BAND_PIXELS // max(block.shape[1], 1))
         for top in range(0, len(block), height):

@@ -28,17 +28,24 @@ _MOST_NODES: Final = 1 << 17
 class EdgeLength:
     """Ground length of edges between lattice vertices of one grid."""
 
-    __slots__ = ("_pace", "_points", "longest")
+    __slots__ = ("_pace", "_points", "_size", "longest")
 
     def __init__(self, grid: GeoBox) -> None:
         if grid.crs is None:
             raise ValueError("a grid without CRS has no lengths")
-        height, width = grid.shape
+        height, width = self._size = grid.shape
         self._points = _Points(grid, horizontal(grid.crs.proj))
         self._pace = _find_pace(self._points, (height, width))
         piece = max(_PIECE_M / self._points.pixel_m, 1e-3)
         self.longest = self._pace.step if self._pace else (piece, piece)
         """(rows, columns) that an edge may be long to be taken as one."""
+
+    def pixel_m(self) -> tuple[float, float]:
+        """Ground size of the pixel in the middle of the grid, down a column and along a row."""
+        row, col = (size // 2 for size in self._size)
+        corner = np.array([row, row + 1, row], np.float64), np.array([col, col, col + 1], np.float64)
+        down, _, along = self.of(*corner, np.array([1, 0, 0]))
+        return float(down), float(along)
 
     def of(self, row: Floats, col: Floats, after: npt.NDArray[np.integer]) -> Floats:
         """(n,) metres of the edges from each vertex to the one at index `after`; rows and cols in pixels.

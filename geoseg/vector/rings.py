@@ -10,7 +10,7 @@ Around a vertex the pixels are named  a b  and the edges that end in it up (betw
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -106,6 +106,19 @@ class RingTracer:
         return self.feed(np.full(nothing, NODATA, np.uint8), np.zeros(nothing, np.int32))
 
 
+def trace_tile(framed: npt.NDArray[np.uint16], ids: Ids) -> Pieces:
+    """Closed rings around the components of a tile, which end at its edge.
+
+    Vertices are kept on the edge too where boundaries outside meet it, so that the tile beside it has the same ones.
+
+    Args:
+        framed: (height + 2, width + 2) classes, with a frame of the pixels around the tile, each plus 256.
+        ids: (height + 2, width + 2) components 1 …; the frame is 0.
+    """
+    nodes = _find_nodes(framed, ids)
+    return _trace(nodes, nodes.place, ids, np.zeros(framed.shape[1] - 1, np.int64))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Nodes:
     """Vertices of a band that are kept, row-major, and the boundaries at them."""
@@ -128,7 +141,8 @@ class _Nodes:
     last: Int64s
 
 
-def _find_nodes(padded: Labels, ids: Ids) -> _Nodes:
+def _find_nodes(padded: npt.NDArray[np.unsignedinteger[Any]], ids: Ids) -> _Nodes:
+    """Nodes around the pixels of (height + 2, width + 2) rows but the last, whose lower edges belong to the next."""
     height, width = padded.shape[0] - 1, padded.shape[1] - 2
     upright, level = padded[:, 1:] != padded[:, :-1], padded[1:] != padded[:-1]
     node = upright[:-1] | upright[1:]
@@ -148,7 +162,7 @@ def _find_nodes(padded: Labels, ids: Ids) -> _Nodes:
     for join, one, other in ((_JOINS_BC, 1, width + 2), (_JOINS_AD, 0, width + 3)):
         near, far = (of[pixel[crossing] + step] for step in (one, other))
         code[crossing[(near == far) & (near != 0)]] |= join
-    is_class = [one != NODATA for one in (a, b, c, d)]
+    is_class = [one < MAX_CLASSES for one in (a, b, c, d)]
     up, right, down, left = edges
     by_column = np.argsort(col, kind="stable")
     changes = np.flatnonzero(np.diff(col[by_column]))

@@ -67,7 +67,7 @@ class SeamJoiner:
         """Rings of the components that this band finishes, in the order of (last row, component)."""
         for finished, part in self._by_end(pieces):
             self._waiting.setdefault(finished, []).append(part)
-        return _join(self._waiting.pop(band, []), self._last_row)
+        return close_rings(self._waiting.pop(band, []), self._last_row)
 
     def _by_end(self, pieces: Pieces) -> Iterator[tuple[int, Pieces]]:
         """The pieces by the band in which their components are finished: that of the lower edge of their last row."""
@@ -91,8 +91,8 @@ def _take(pieces: Pieces, chosen: Int64s) -> Pieces:
     )
 
 
-def _join(parts: list[Pieces], last_row: Ids) -> Rings:
-    """The rings of pieces that leave no end open.
+def close_rings(parts: list[Pieces], last_row: Ids) -> Rings:
+    """The rings of pieces that leave no end open, components in the order of (last row, component).
 
     Raises:
         GeosegError: they do (an internal error).

@@ -1,5 +1,6 @@
 """Polygons of a finished class map: one valid polygon per 4-connected component. Files are `write`'s."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,10 +15,11 @@ from geoseg.core.components import ComponentIndex, Runs, index_components, split
 from geoseg.core.legend import Legend
 from geoseg.core.tally import AreaTally, join_limbs, split_limbs
 from geoseg.core.window import Window
-from geoseg.errors import GeosegError, ProductError
+from geoseg.errors import GeosegError, ProductError, SettingsError
 from geoseg.vector.measure import EdgeLength
 from geoseg.vector.rings import RingTracer
 from geoseg.vector.seams import Rings, SeamJoiner, join_rings
+from geoseg.vector.simplify import Tolerance, simplify_rings
 
 Labels = npt.NDArray[np.uint8]
 Int64s = npt.NDArray[np.int64]
@@ -40,7 +42,9 @@ class PolygonBatch:
     """Ground area from pixels, exact, in units of `unit_m2`."""
     unit_m2: float
     perimeter_m: npt.NDArray[np.float64]
-    """Ground length of all rings, holes included."""
+    """Ground length of all rings, holes included, before they were simplified."""
+    outline_pixels: npt.NDArray[np.float64]
+    """Area of the geometry in pixels: that of its pixels unless it was simplified."""
 
     @property
     def area_m2(self) -> npt.NDArray[np.float64]:
@@ -60,7 +64,12 @@ class PolygonBatch:
 
 
 def trace_polygons(
-    read: Callable[[], Iterable[tuple[int, Labels]]], *, grid: GeoBox, legend: Legend, pixel_area: PixelArea
+    read: Callable[[], Iterable[tuple[int, Labels]]],
+    *,
+    grid: GeoBox,
+    legend: Legend,
+    pixel_area: PixelArea,
+    simplify_m: float = 0.0,
 ) -> Iterator[PolygonBatch]:
     """Polygons of the classes, ordered by (last row, component id); what is no class (ids from 200) has none.
 
@@ -73,21 +82,31 @@ def trace_polygons(
         grid: of the whole map.
         legend: its classes.
         pixel_area: of `grid`.
+        simplify_m: leave out vertices of outlines, each cutting off about this much, squared (`simplify`); 0 = none.
+            Pixels, areas and perimeters stay those of the map. A third pass is read beside the second.
 
     Raises:
+        SettingsError: `simplify_m` is no length.
         ProductError: a label is not in the legend, or the rows are not those of the grid.
         GeosegError: polygons and pixels disagree, or the passes (an internal error).
     """
+    if not 0 <= simplify_m < math.inf:
+        raise SettingsError(f"outlines cannot be simplified by {simplify_m} m: give metres from 0 on")
     index = index_components(_checked(read(), grid), 4)
     unknown = sorted(set(np.unique(index.class_of[1:]).tolist()) - set(legend.ids))
     if unknown:
         raise ProductError(f"labels {unknown} of the map are not in the legend {legend.ids}: name them in the legend")
     ledger = _Ledger(index, pixel_area)
     lengths = EdgeLength(grid)
+    outlines: _Outlines | None = None
+    if simplify_m:
+        tolerance = Tolerance(metres=simplify_m, pixel_m=lengths.pixel_m())
+        outlines = _Outlines(simplify_rings(_checked(read(), grid), index, tolerance))
     count = 0
     for rings in _in_batches(_trace_rings(_checked(read(), grid), index, ledger)):
         count += len(rings.component)
-        yield _make_batch(rings, ledger, grid=grid, lengths=lengths)
+        outline = rings if outlines is None else outlines.of(rings.component)
+        yield _make_batch(rings, outline, ledger, grid=grid, lengths=lengths)
     if count != index.count:
         raise GeosegError(f"internal error: {count} polygons of {index.count} components; please report it")
 
@@ -106,7 +125,7 @@ class _Ledger:
         """The pixels of some rows, run by run; sums are exact."""
         height, width = runs.run.shape
         units = self.pixel_area.units_of(Window(row=row, col=0, height=height, width=width))
-        if units.shape[1] > 1 and units.max() < 2.0**31:  # sums of 2^22 pixels are exact in float64
+        if units.shape[1] > 1 and units.max() < 2.0**31:  # sums of a band are exact in float64
             np.add.at(self.low, runs.component, np.add.reduceat(units.ravel(), runs.start).astype(np.int64))
             return
         upper, lower = split_limbs(units)
@@ -175,30 +194,65 @@ def _last_that_fits(rings: Rings, first: int, room: tuple[int, int], *, alone: b
     return max(stop, first + 1) if alone else max(stop, first)
 
 
-def _make_batch(rings: Rings, ledger: _Ledger, *, grid: GeoBox, lengths: EdgeLength) -> PolygonBatch:
-    """Polygons, checked against the pixels of their components."""
-    polygon_of, bounds = rings.polygon_start, rings.ring_start
-    row, col = np.divmod(rings.vertex, grid.shape[1] + 1)
-    after = np.arange(1, len(row) + 1)
-    after[bounds[1:] - 1] = bounds[:-1]
-    vertex_of = bounds[polygon_of[:-1]]
-    doubled = np.add.reduceat(col * row[after] - col[after] * row, vertex_of)
+class _Outlines:
+    """Simplified rings, handed out in the order of the components."""
+
+    def __init__(self, found: Iterator[Rings]) -> None:
+        self._found = found
+        self._waiting: list[Rings] = []
+
+    def of(self, components: npt.NDArray[np.int32]) -> Rings:
+        """The rings of the next components, which are known."""
+        while sum(len(one.component) for one in self._waiting) < len(components):
+            self._waiting.append(next(self._found))
+        rings = join_rings(self._waiting)
+        self._waiting = [rings.part(len(components), len(rings.component))]
+        chosen = rings.part(0, len(components))
+        if not np.array_equal(chosen.component, components):
+            raise GeosegError("internal error: simplified polygons come in another order; please report it")
+        return chosen
+
+
+def _make_batch(rings: Rings, outline: Rings, ledger: _Ledger, *, grid: GeoBox, lengths: EdgeLength) -> PolygonBatch:
+    """Polygons, checked against the pixels of their components; `outline` is drawn, `rings` are measured."""
+    row, col, after = _vertices(rings, grid)
     ids = rings.component
     pixels = ledger.index.pixels[ids]
+    doubled = _doubled_area(rings, row, col, after)
     if not np.array_equal(doubled, 2 * pixels):
         wrong = int(ids[np.flatnonzero(doubled != 2 * pixels)[0]])
         raise GeosegError(f"internal error: the polygon of component {wrong} has not the area of its pixels")
     rows, cols = row.astype(np.float64), col.astype(np.float64)
     metres = lengths.of(rows, cols, after)
+    vertex_of = rings.ring_start[rings.polygon_start[:-1]]
+    if outline is not rings:
+        row, col, after = _vertices(outline, grid)
+        doubled = _doubled_area(outline, row, col, after)
+        rows, cols = row.astype(np.float64), col.astype(np.float64)
     return PolygonBatch(
-        geometries=_polygons(rows, cols, bounds, polygon_of, grid),
+        geometries=_polygons(rows, cols, outline.ring_start, outline.polygon_start, grid),
         class_id=ledger.index.class_of[ids],
         component_id=ids.astype(np.int64),
         pixels=pixels,
         area_units=tuple(map(join_limbs, ledger.high[ids].tolist(), ledger.low[ids].tolist())),
         unit_m2=ledger.pixel_area.unit_m2,
         perimeter_m=np.add.reduceat(metres, vertex_of),
+        outline_pixels=doubled.astype(np.float64) * 0.5,
     )
+
+
+def _vertices(rings: Rings, grid: GeoBox) -> tuple[Int64s, Int64s, Int64s]:
+    """(row, col, index of the next vertex of the ring) of each vertex."""
+    row, col = np.divmod(rings.vertex, grid.shape[1] + 1)
+    after = np.arange(1, len(row) + 1)
+    after[rings.ring_start[1:] - 1] = rings.ring_start[:-1]
+    return row, col, after
+
+
+def _doubled_area(rings: Rings, row: Int64s, col: Int64s, after: Int64s) -> Int64s:
+    """(polygons,) twice the area in pixels, less that of holes."""
+    twice: Int64s = np.add.reduceat(col * row[after] - col[after] * row, rings.ring_start[rings.polygon_start[:-1]])
+    return twice
 
 
 def _polygons(

@@ -19,12 +19,18 @@ from geoseg.workflows.output_file import check_free, move
 
 
 def vectorize(
-    source: str, out: Path, *, nodata: int | None = None, legend: Path | None = None, overwrite: bool = False
+    source: str,
+    out: Path,
+    *,
+    nodata: int | None = None,
+    legend: Path | None = None,
+    simplify_m: float = 0.0,
+    overwrite: bool = False,
 ) -> PolygonSummary:
-    """Polygons of a class map in `out`, whose suffix decides the format.
+    """Polygons of a class map in `out`, whose suffix decides the format; `simplify_m` as in `trace_polygons`.
 
     Raises:
-        SettingsError: the suffix is not known, or the legend cannot be read.
+        SettingsError: the suffix is not known, the legend cannot be read, or `simplify_m` is no length.
         ProductError: `out` exists and may not be replaced, or the map cannot be read.
     """
     if out.suffix.lower() not in SUFFIXES:
@@ -41,10 +47,11 @@ def vectorize(
                     grid=classmap.grid,
                     legend=classmap.legend,
                     pixel_area=PixelArea(classmap.grid),
+                    simplify_m=simplify_m,
                 ),
                 crs=str(classmap.grid.crs),
                 legend=classmap.legend,
-                metadata={"GEOSEG_CLASSMAP": Path(source).name},
+                metadata={"GEOSEG_CLASSMAP": Path(source).name, "GEOSEG_SIMPLIFY_M": f"{simplify_m:g}"},
             )
             move(beside, out)
         finally:
