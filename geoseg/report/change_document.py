@@ -1,10 +1,8 @@
 """change.json as the page reads it. Reading a document is `document`'s matter."""
 
-from typing import Any
-
 from pydantic import Field
 
-from geoseg.report.areas_document import Nominal
+from geoseg.report.areas_document import Definition, Nominal
 from geoseg.report.document import Document
 
 
@@ -16,7 +14,11 @@ class ComparedMap(Document):
     sha256: str | None = None
     bundle: str | None = None
     pipeline_digest: str | None = None
-    definition: str | dict[str, Any] | None = None
+    platform: str | None = None
+    level: str | None = None
+    definition: Definition | None = None
+    bundle_definition: str | None = None
+    """What the bundle means by forest."""
 
 
 class Transition(Document):

@@ -165,9 +165,12 @@ def _map_fact(label: str, one: ComparedMap) -> Fact:
     parts = [f"date {one.date}" if one.date else "date not known"]
     if one.bundle:
         parts.append(f"bundle {one.bundle}")
-    if one.definition:
-        name = one.definition.get("name") if isinstance(one.definition, dict) else one.definition
-        parts.append(f"definition {name}")
+    if one.platform:
+        parts.append(one.platform)
+    if one.level:
+        parts.append(_LEVELS.get(one.level, one.level))
+    if one.definition is not None:
+        parts.append(f"definition {one.definition.name}")
     return Fact(label=label, value=one.name or "not named", note="; ".join(parts))
 
 

@@ -38,6 +38,8 @@ class Headline:
 
     figures: tuple[Figure, ...]
     sentences: tuple[str, ...]
+    paired: bool = False
+    """Figures come in twos: estimated, mapped."""
 
 
 def make_headline(content: ReportContent) -> Headline:
@@ -131,24 +133,59 @@ def _change_headline(change: Change, assessment: Assessment | None) -> Headline:
         figure = Figure(label=label, value=hectares(moved), unit="ha", detail="From any class to another.")
         return Headline(figures=(figure,), sentences=_change_sentences(assessment))
     one = next(one for one in change.classes if one.id == target.ids[0])
-    loss, gain, net = (_yearly(each) for each in (one.annual_loss_ha, one.annual_gain_ha, one.annual_net_ha))
     term = target.term.removeprefix("mapped ")
-    figures = (
-        Figure(label=f"Mapped loss of {term} {_period(change)}", value=hectares(one.loss_m2), unit="ha", detail=loss),
-        Figure(label="Mapped gain", value=hectares(one.gain_m2), unit="ha", detail=gain),
-        Figure(label="Net", value=signed(one.net_m2 / M2_PER_HA), unit="ha", detail=net),
+    ways = (
+        (
+            "loss",
+            Figure(
+                label=f"Mapped loss of {term} {_period(change)}",
+                value=hectares(one.loss_m2),
+                unit="ha",
+                detail=_yearly(one.annual_loss_ha),
+            ),
+        ),
+        (
+            "gain",
+            Figure(
+                label=f"Mapped gain of {term}",
+                value=hectares(one.gain_m2),
+                unit="ha",
+                detail=_yearly(one.annual_gain_ha),
+            ),
+        ),
     )
+    net = Figure(label="Net", value=signed(one.net_m2 / M2_PER_HA), unit="ha", detail=_yearly(one.annual_net_ha))
     remarks = (target.remark,) if target.remark else ()
-    return Headline(figures=figures, sentences=(*remarks, *_change_sentences(assessment)))
+    sentences = (*remarks, *_change_sentences(assessment))
+    found = {way: _assessed_change(assessment, f"{one.name} {way}") for way, _ in ways}
+    if assessment is None or not any(found.values()):
+        return Headline(figures=(*(figure for _, figure in ways), net), sentences=sentences)
+    figures: list[Figure] = []
+    for way, mapped in ways:
+        if (estimate := found[way]) is not None:
+            figures.append(_estimated(estimate, assessment, f"Error-adjusted {way} of {term}"))
+        figures.append(mapped)
+    return Headline(figures=tuple(figures), sentences=sentences, paired=True)
+
+
+def _assessed_change(assessment: Assessment | None, name: str) -> AssessedClass | None:
+    """The class of the change map that is named after a loss or a gain."""
+    if assessment is None:
+        return None
+    return next((one for one in assessment.classes if one.name.casefold() == name.casefold()), None)
 
 
 def _change_target(change: Change) -> Target | None:
     """The class the comparison was made for, else the one that stands out."""
     names = {one.id: one.name for one in change.classes}
+    first, second = change.map1, change.map2
+    definition = first.definition if first.definition == second.definition else None
+    meant = first.bundle_definition if first.bundle_definition == second.bundle_definition else None
     if change.target is not None and change.target.id in names:
         names = {change.target.id: change.target.name}
-        return find_target(names) or Target(ids=tuple(names), term=f"class “{change.target.name}”", remark="")
-    found = find_target(names)
+        found = find_target(names, definition, meant)
+        return found or Target(ids=tuple(names), term=f"class “{change.target.name}”", remark="")
+    found = find_target(names, definition, meant)
     return found if found is not None and len(found.ids) == 1 else None
 
 
@@ -162,7 +199,7 @@ def _change_sentences(assessment: Assessment | None) -> tuple[str, ...]:
             "No reference sample was assessed with this change map, so no uncertainty can be stated. A difference of "
             "two maps carries the errors of both.",
         )
-    return ("Error-adjusted areas of change with their confidence intervals are under Accuracy.",)
+    return ("A difference of two maps carries the errors of both: the error-adjusted areas are the ones to report.",)
 
 
 def _period(change: Change) -> str:

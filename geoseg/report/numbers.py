@@ -71,6 +71,12 @@ def moment(value: datetime) -> str:
     return value.strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
+def opening(text: str) -> str:
+    """As a sentence begins: a plain word gets its capital, a file or key keeps its letters."""
+    first = text.split(" ", 1)[0]
+    return text[:1].upper() + text[1:] if first.isalpha() and first.islower() else text
+
+
 FILTERS = {
     "ha": hectares,
     "number": plain_number,
@@ -81,5 +87,6 @@ FILTERS = {
     "estimate_percent": estimate_percent,
     "megabytes": megabytes,
     "moment": moment,
+    "opening": opening,
 }
 """What the templates may call."""

@@ -116,5 +116,5 @@ def _design_words(found: Assessment) -> str:
         parts.append(f"interpreted by {', '.join(reference.interpreters)}")
     if reference.agreement is not None:
         parts.append(f"interpreters agree on {100 * reference.agreement:.1f} % of the points they share")
-    parts += [f"{area / 1e4:,.2f} ha excluded ({reason})" for reason, area in design.excluded_m2.items() if area]
+    parts += [f"{area / 1e4:,.2f} ha excluded: {reason}" for reason, area in design.excluded_m2.items() if area]
     return "; ".join(parts) + "."

@@ -210,6 +210,29 @@ def test_a_change_says_its_warnings_first(tmp_path: Path) -> None:
     assert "no uncertainty can be stated" in page.text
 
 
+def test_an_assessed_change_has_its_estimates_first(tmp_path: Path) -> None:
+    """Loss and gain as the sample has them, each beside what the map has."""
+    out = tmp_path / "out"
+    record = make_change(out, made_documents.change())
+    document = made_documents.assessment(sha256(out / "change.tif"))
+    document["classes"][0]["name"], document["classes"][1]["name"] = "stable forest", "forest loss"
+    text = report(out, record, assessment=document).text
+    places = [text.index(one) for one in ("Error-adjusted loss of class “forest”", "3,870 ± 176", "Mapped loss of")]
+    assert places == sorted(places)
+    assert text.index("Mapped loss of") < text.index("Mapped gain of")
+
+
+def test_a_definition_of_both_maps_names_their_change(tmp_path: Path) -> None:
+    """Of one map only it does not."""
+    both = made_documents.change(classes=made_documents.change()["classes"][:])
+    for one in ("map1", "map2"):
+        both[one] = {**both[one], "definition": fao("forest")}
+    out = tmp_path / "out"
+    assert "Mapped loss of forest from" in report(out, make_change(out, both)).text
+    both["map2"] = {**both["map2"], "definition": None}
+    assert "Mapped loss of class “forest” from" in report(out, make_change(out, both)).text
+
+
 def test_an_old_product_without_the_new_keys_has_a_page(tmp_path: Path) -> None:
     """Products of versions before zones, rules and definitions."""
     out = tmp_path / "out"
