@@ -144,14 +144,14 @@ class _Merging:
         first = next(waiting, None)
         while first or heap:
             if first and (not heap or first < heap[0]):
-                # A patch that grew meanwhile has another area: it waits in the heap, if at all.
                 (area, patch), first = first, next(waiting, None)
             else:
                 area, patch = heapq.heappop(heap)
-            if self.parent[patch] != patch or self._area(patch) != area or not self._is_due(patch):
+            # What is part of another by now, or grew meanwhile, has its turn elsewhere; else nothing about it changed.
+            if self.parent[patch] != patch or self.grown.get(patch, area) != area:
                 continue
             grown = self._merge(patch)
-            if grown is not None and self._is_due(grown):
+            if grown is not None and not self.is_open[grown] and self._is_small(grown):
                 heapq.heappush(heap, (self._area(grown), grown))
 
     def undetermined(self) -> npt.NDArray[np.bool_]:
@@ -193,9 +193,6 @@ class _Merging:
 
     def _is_small(self, region: int) -> bool:
         return self.class_of[region] in self.classes and self._area(region) < self.least
-
-    def _is_due(self, region: int) -> bool:
-        return not self.is_open[region] and self._is_small(region)
 
     def _merge(self, patch: int) -> int | None:
         """The region that `patch` is part of afterwards; None if no neighbour may receive it."""

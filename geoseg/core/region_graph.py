@@ -46,12 +46,12 @@ class RegionGraph:
 
     def area_units(self, region: int) -> int:
         """Exact ground area in units of `unit_m2`."""
-        return join_limbs(int(self.area_high[region]), int(self.area_low[region]))
+        return join_limbs(self.area_high.item(region), self.area_low.item(region))
 
     def neighbors(self, region: int) -> list[tuple[int, int]]:
         """(neighbour, border in millimetres) of a region."""
-        around = slice(int(self.first_neighbor[region]), int(self.first_neighbor[region + 1]))
-        return list(zip(self.neighbor[around].tolist(), self.border_mm[around].tolist(), strict=True))
+        first, stop = self.first_neighbor.item(region), self.first_neighbor.item(region + 1)
+        return list(zip(self.neighbor[first:stop].tolist(), self.border_mm[first:stop].tolist(), strict=True))
 
 
 def measure_regions(
