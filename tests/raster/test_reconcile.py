@@ -69,6 +69,8 @@ def test_a_far_finer_map_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.Mo
         (PLACE * Affine.translation(7.2, -3), UTM, False),
         (PLACE * Affine.scale(2), UTM, False),
         (PLACE * Affine.scale(0.5), UTM, False),
+        (PLACE * Affine.scale(2, 1), UTM, False),
+        (PLACE * Affine.scale(1, 2), UTM, False),
         (PLACE * Affine.rotation(90), UTM, False),
         (PLACE, "EPSG:32634", False),
     ],
