@@ -24,7 +24,7 @@ from geoseg.errors import ProductError
 
 _WEIGHT_BITS: Final = 30
 """Of the largest weight: sums over a block stay exact, and rounding moves a chance by 1e-9 of the largest at most."""
-_MAX_PASSES: Final = 8
+_MAX_PASSES: Final = 4
 _ORDER_STREAM: Final = 1 << 20
 """Stream of random numbers that orders the sample; strata use their ids."""
 
