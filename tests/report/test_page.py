@@ -100,6 +100,21 @@ def test_the_documents_are_in_the_page(tmp_path: Path) -> None:
     assert found["run.json"]["job"] == record.job
 
 
+def test_a_block_of_data_ends_nowhere_else(tmp_path: Path) -> None:
+    """Neither an end tag with a space nor a comment in a name can end or swallow the block: it holds no markup."""
+    out = tmp_path / "out"
+    names = ("</script ><b>", "<!--<script>", "]]>&lt;")
+    areas = made_documents.areas()
+    areas["classes"] = [{**areas["classes"][0], "id": k, "name": name} for k, name in enumerate(names)]
+    page = build_report(out, make_run(out, legend=a_legend(*names), areas=areas))
+    for block in ("geoseg-documents", "geoseg-map"):
+        text = page.partition(f'id="{block}">')[2].partition("</script>")[0]
+        assert set("<>&").isdisjoint(text)
+        found = json.loads(text)
+        classes = found["classes"] if block == "geoseg-map" else found["areas.json"]["classes"]
+        assert [one["name"] for one in classes] == list(names)
+
+
 def test_tables_say_it_without_scripts(tmp_path: Path) -> None:
     """Figures are cells of the page itself: classes, what has no class, the footprint."""
     out = tmp_path / "out"
