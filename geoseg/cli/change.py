@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli.options import json_option, overwrite_option
+from geoseg.cli.options import json_option, overwrite_option, progress_option
 
 if TYPE_CHECKING:
     from datetime import date, datetime
@@ -34,13 +34,14 @@ if TYPE_CHECKING:
 @click.option("--zone-field", metavar="NAME", help="The column of --zones that names them.")
 @overwrite_option
 @json_option
-def change(out: Path, *, overwrite: bool, as_json: bool, legend: Path | None, **chosen: Any) -> None:
+@progress_option
+def change(out: Path, *, overwrite: bool, as_json: bool, quiet: bool, legend: Path | None, **chosen: Any) -> None:
     """Gain, loss and the full matrix of change between MAP1 and MAP2, in the folder OUT.
 
     MAP1 and MAP2 are class maps or folders of `geoseg run`, the earlier first. OUT gets change.tif, change.json,
     change.csv, polygons.gpkg and report.html.
     """
-    from geoseg.cli.show import print_json
+    from geoseg.cli.show import print_json, progress
     from geoseg.workflows.change import ChangeRequest, compare
     from geoseg.workflows.product import interruptible
 
@@ -48,8 +49,8 @@ def change(out: Path, *, overwrite: bool, as_json: bool, legend: Path | None, **
         chosen[key] = chosen[key] or legend
     for key in ("date1", "date2"):
         chosen[key] = _day(chosen[key])
-    with interruptible():
-        done = compare(ChangeRequest(**chosen), out, overwrite=overwrite)
+    with interruptible(), progress(quiet=quiet) as listener:
+        done = compare(ChangeRequest(**chosen), out, overwrite=overwrite, progress=listener)
     if as_json:
         print_json(done.report.to_json())
         return

@@ -39,6 +39,7 @@ from geoseg.workflows.change_input import (
 )
 from geoseg.workflows.finish import Clock
 from geoseg.workflows.product import Staging, check_output, stage
+from geoseg.workflows.progress import Progress, Silent
 from geoseg.workflows.provenance import peak_memory_bytes, versions
 from geoseg.workflows.report import REPORT, build_report
 from geoseg.workflows.zones import digest_zones, measure_zones
@@ -63,7 +64,9 @@ class Compared:
         return (*self.record.products, REPORT)
 
 
-def compare(request: ChangeRequest, out: Path, *, overwrite: bool = False) -> Compared:
+def compare(
+    request: ChangeRequest, out: Path, *, overwrite: bool = False, progress: Progress | None = None
+) -> Compared:
     """What changed between two maps, as a product in the folder `out`.
 
     Raises:
@@ -72,7 +75,7 @@ def compare(request: ChangeRequest, out: Path, *, overwrite: bool = False) -> Co
     """
     for source in (request.first, request.second):
         check_output(out, overwrite=overwrite, reading=str(folder_of(source)))
-    clock = Clock()
+    tell, clock = progress or Silent(), Clock()
     with raster_env():
         pair = open_pair(request)
         years = find_years(request, pair)
@@ -81,10 +84,10 @@ def compare(request: ChangeRequest, out: Path, *, overwrite: bool = False) -> Co
         pixel_area = PixelArea(pair.first.classmap.grid)
         with stage(out, overwrite=overwrite) as staging:
             with clock.of("transitions"):
-                table = ChangeTable(legend=pair.merged.legend, pairs=_tally(pair, pixel_area), years=years)
+                table = ChangeTable(legend=pair.merged.legend, pairs=_tally(pair, pixel_area, tell), years=years)
                 codes = code_changes(table, target)
             with clock.of("change map"):
-                areas = _write_map(staging.folder, pair, codes, pixel_area)
+                areas = _write_map(staging.folder, pair, codes, pixel_area=pixel_area, progress=tell)
             with clock.of("polygons"):
                 _write_polygons(staging.folder, codes, areas.tally, pixel_area)
             by_zone = _measure_zones(staging.folder, request, clock)
@@ -103,14 +106,16 @@ def compare(request: ChangeRequest, out: Path, *, overwrite: bool = False) -> Co
         return Compared(record=record, report=report)
 
 
-def _tally(pair: MapPair, pixel_area: PixelArea) -> AreaTally:
+def _tally(pair: MapPair, pixel_area: PixelArea, progress: Progress) -> AreaTally:
     total = AreaTally.zero()
-    for window, first, second in pair.rows():
+    for window, first, second in pair.rows("rows compared", progress):
         total += tally_pairs(first, second, window, pixel_area)
     return total
 
 
-def _write_map(folder: Path, pair: MapPair, codes: ChangeCodes, pixel_area: PixelArea) -> AreaReport:
+def _write_map(
+    folder: Path, pair: MapPair, codes: ChangeCodes, *, pixel_area: PixelArea, progress: Progress
+) -> AreaReport:
     """change.tif, and its areas."""
     tally = AreaTally.zero()
     tags = {
@@ -121,7 +126,7 @@ def _write_map(folder: Path, pair: MapPair, codes: ChangeCodes, pixel_area: Pixe
     with ClassMapWriter(
         folder, grid=pixel_area.grid, legend=codes.legend, tags=tags, confidence=False, threads=1
     ) as writer:
-        for window, first, second in pair.rows():
+        for window, first, second in pair.rows("rows mapped", progress):
             labels = np.empty_like(first)
             for part in strips(len(first)):
                 labels[part] = codes.label[first[part], second[part]]

@@ -22,6 +22,7 @@ from geoseg.raster.reconcile import read_rows_on, same_lattice
 from geoseg.raster.safety import find_local_file, find_local_path, plain
 from geoseg.workflows.measure import open_classmap
 from geoseg.workflows.product import RECORD, read_product
+from geoseg.workflows.progress import Progress
 
 Labels = npt.NDArray[np.uint8]
 CLASSES: Final = "classes.tif"
@@ -74,9 +75,10 @@ class MapPair:
     aligned: bool
     """The second is read on the grid of the first."""
 
-    def rows(self) -> Iterator[tuple[Window, Labels, Labels]]:
-        """Full-width rows of both, in the ids of the merged legend."""
+    def rows(self, what: str, progress: Progress) -> Iterator[tuple[Window, Labels, Labels]]:
+        """Full-width rows of both, in the ids of the merged legend; `what` is told to `progress`."""
         grid = self.first.classmap.grid
+        progress.begin(what, int(grid.shape[0]))
         second = read_rows_on(self.second.classmap, grid) if self.aligned else read_rows(self.second.classmap)
         for (row, mine), (_, theirs) in zip(read_rows(self.first.classmap), second, strict=True):
             for part in strips(len(mine)):
@@ -85,6 +87,7 @@ class MapPair:
                 theirs[part] = self.merged.second[theirs[part]]
             height, width = mine.shape
             yield Window(row=row, col=0, height=height, width=width), mine, theirs
+            progress.advance(height)
 
 
 def strips(rows: int) -> Iterator[slice]:
@@ -110,22 +113,19 @@ def find_years(request: ChangeRequest, pair: MapPair) -> float | None:
     Raises:
         SettingsError: both are given, or the first map is not the earlier one.
     """
-    if request.years is not None:
-        if request.date1 or request.date2:
-            raise SettingsError("--years and --date1, --date2 say the same twice: give one of them")
-        if not 0 < request.years < 1000:
-            raise SettingsError(f"--years {request.years:g} is not between 0 and 1000: give the years between the maps")
-        return request.years
     first, second = pair.first.facts, pair.second.facts
-    day1, day2 = first.day, second.day
-    if day1 is None or day2 is None:
-        return None
-    if day1 >= day2:
+    if first.day and second.day and first.day >= second.day:
         raise SettingsError(
-            f"{first.name} is of {day1} and {second.name} of {day2}: name the earlier map first, or "
+            f"{first.name} is of {first.day} and {second.name} of {second.day}: name the earlier map first, or "
             "correct --date1 and --date2"
         )
-    return years_between(day1, day2)
+    if request.years is None:
+        return years_between(first.day, second.day) if first.day and second.day else None
+    if request.date1 or request.date2:
+        raise SettingsError("--years and --date1, --date2 say the same twice: give one of them")
+    if not 0 < request.years < 1000:
+        raise SettingsError(f"--years {request.years:g} is not between 0 and 1000: give the years between the maps")
+    return request.years
 
 
 def warn_of(pair: MapPair, table: ChangeTable) -> Iterator[str]:
@@ -155,7 +155,10 @@ def list_notes(pair: MapPair, request: ChangeRequest, years: float | None) -> It
     if years is None:
         yield "no rates: the time between the maps is not known; give --date1 and --date2, or --years"
     else:
+        first, second = pair.first.facts.day, pair.second.facts.day
         where = "as given with --years" if request.years is not None else "from the dates of the maps"
+        if request.years is not None and first and second:
+            where = f"{where}, where the dates of the maps say {years_between(first, second):.6g}"
         yield f"years between the maps: {years:.6g}, {where}; annual figures are means over them"
         yield "annual_rate_percent is the compound rate (A2 / A1)^(1 / years) - 1, as FAO gives it"
     if pair.merged.renumbered:

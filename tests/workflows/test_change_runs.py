@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 from geoseg.core.legend import LandClass, Legend
 from geoseg.core.patch import LabelRows
 from geoseg.core.window import Window
-from geoseg.errors import ProductError
+from geoseg.errors import ProductError, SettingsError
 from geoseg.outcome import RunRecord
 from geoseg.raster.classmap import ClassMapWriter
 from geoseg.workflows.change import ChangeRequest, compare
@@ -85,7 +85,14 @@ def test_dates_of_runs_give_rates_unless_others_are_given(tmp_path: Path) -> Non
     assert compare(ChangeRequest(first=str(one), second=str(two)), tmp_path / "a").report.table.years == 10
     given = ChangeRequest(first=str(one), second=str(two), date1=date(2018, 7, 1))
     assert compare(given, tmp_path / "b").report.table.years == 2
-    assert compare(ChangeRequest(first=str(one), second=str(two), years=5), tmp_path / "c").report.table.years == 5
+    done = compare(ChangeRequest(first=str(one), second=str(two), years=5), tmp_path / "c")
+    assert done.report.table.years == 5
+    assert any(
+        "years between the maps: 5, as given with --years, where the dates of the maps say 10" in note
+        for note in done.report.notes
+    )
+    with pytest.raises(SettingsError, match="name the earlier map first"):
+        compare(ChangeRequest(first=str(two), second=str(one), years=5), tmp_path / "d")
 
 
 def test_a_run_is_never_overwritten_by_its_comparison(tmp_path: Path) -> None:
