@@ -16,9 +16,7 @@ from geoseg.cli.options import json_option, overwrite_option, zone_options
 @click.option("--patches", type=click.Choice(["4", "8"]), help="Count patches, 4- or 8-connected.")
 @zone_options
 @click.option("--definition", help="What the map is brought to first: a shipped definition (fao) or a YAML file.")
-@click.option(
-    "--final-map", type=click.Path(path_type=Path), help="Keep the map brought to it here (.tif)."
-)
+@click.option("--final-map", type=click.Path(path_type=Path), help="Keep the map brought to it here (.tif).")
 @overwrite_option
 @json_option
 def area(*, out: Path | None, patches: str | None, definition: str | None, as_json: bool, **chosen: Any) -> None:

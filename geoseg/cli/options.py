@@ -149,6 +149,7 @@ def plan_of(
             config=config,
             mask=mask,
             allow_large=allow_large,
+            aoi=aoi,
             zones=zones,
             zone_field=zone_field,
         )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg.cli.options import (
+    aoi_option,
     config_options,
     json_option,
     overwrite_option,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 @click.argument("out", type=click.Path(path_type=Path))
 @pipeline_options
 @scene_options
+@aoi_option
 @zone_options
 @products_option
 @config_options
@@ -62,6 +64,7 @@ def run(out: Path, *, dry_run: bool, overwrite: bool, as_json: bool, quiet: bool
 @click.argument("out", type=click.Path(path_type=Path))
 @pipeline_options
 @scene_options
+@aoi_option
 @zone_options
 @products_option
 @config_options

@@ -20,10 +20,12 @@ from geoseg.errors import GeosegError
 from geoseg.outcome import Facts, RunRecord
 from geoseg.pipeline import Pipeline
 from geoseg.raster.classmap import ClassMapWriter, read_classmap, read_rows
+from geoseg.report.stac import make_item
+from geoseg.report.style import make_raster_qml
 from geoseg.vector.trace import trace_polygons
 from geoseg.vector.write import write_polygons
 from geoseg.workflows.final_map import write_final_map
-from geoseg.workflows.product import Staging
+from geoseg.workflows.product import VIEWS, Staging
 from geoseg.workflows.provenance import peak_memory_bytes, versions
 from geoseg.workflows.report import REPORT, ReportSources, build_report
 from geoseg.workflows.zones import measure_zones
@@ -143,17 +145,25 @@ def finish(staging: Staging, tally: AreaTally, order: Order, *, clock: Clock, no
         document = json.dumps(report.to_json(), indent=2, ensure_ascii=False)
         (folder / "areas.csv").write_text(report.to_csv(), encoding="utf-8")
         (folder / "areas.json").write_text(document + "\n", encoding="utf-8")
+    told = list(notes)
     if "polygons" in origin.pipeline.products:
         with clock.of("polygons"):
-            _write_polygons(folder, report.tally, origin=origin, pixel_area=order.pixel_area)
-    record = _record(origin, report, clock, tuple(notes))
-    views: tuple[str, ...] = ()
+            told += _write_polygons(folder, report.tally, order)
+    record = _record(origin, report, clock, tuple(told))
     if "report" in origin.pipeline.products:
-        page = build_report(folder, record, ReportSources(scene=order.scene))
-        (folder / REPORT).write_text(page, encoding="utf-8")
-        views = (REPORT,)
+        _write_report(staging, record, order)
     published = staging.publish(record)
+    views = tuple(name for name in VIEWS if (staging.out / name).exists())
     return Segmented(record=published, report=report, files=(*published.products, *views))
+
+
+def _write_report(staging: Staging, record: RunRecord, order: Order) -> None:
+    """What people, QGIS and catalogs read of the run: report.html, classes.qml, item.json."""
+    folder = staging.folder
+    (folder / REPORT).write_text(build_report(folder, record, ReportSources(scene=order.scene)), encoding="utf-8")
+    (folder / "classes.qml").write_text(make_raster_qml(order.legend), encoding="utf-8")
+    item = make_item(record, order.pixel_area.grid, order.legend, staging.seal())
+    (folder / "item.json").write_text(json.dumps(item, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _measure(folder: Path, tally: AreaTally, order: Order) -> AreaReport:
@@ -186,23 +196,29 @@ def _measure(folder: Path, tally: AreaTally, order: Order) -> AreaReport:
     return report.with_zones(measure_zones(read_classmap(folder / "classes.tif"), order.zones, field=order.zone_field))
 
 
-def _write_polygons(folder: Path, tally: AreaTally, *, origin: Origin, pixel_area: PixelArea) -> None:
-    """A second pass over the finished class map; the polygons must add up to its tally exactly."""
+def _write_polygons(folder: Path, tally: AreaTally, order: Order) -> Iterator[str]:
+    """A second pass over the finished class map, whose polygons must add up to its tally exactly; what to say of it."""
     classmap = read_classmap(folder / "classes.tif")
-    ids = classmap.legend.ids
-    batches = trace_polygons(
-        lambda: read_rows(classmap), grid=classmap.grid, legend=classmap.legend, pixel_area=pixel_area
-    )
-    made = write_polygons(
-        folder / f"polygons.{origin.pipeline.polygons.format}",
-        batches,
+    section = order.origin.pipeline.polygons
+    summary = write_polygons(
+        folder / f"polygons.{section.format}",
+        trace_polygons(
+            lambda: read_rows(classmap),
+            grid=classmap.grid,
+            legend=classmap.legend,
+            pixel_area=order.pixel_area,
+            simplify_m=section.simplify_m,
+        ),
         crs=str(classmap.grid.crs),
         legend=classmap.legend,
-        metadata=origin.tags,
-    ).tally
+        metadata=order.origin.tags,
+    )
+    made, ids = summary.tally, classmap.legend.ids
     same_pixels = all(made.pixel_count(k) == tally.pixel_count(k) for k in ids)
     if not same_pixels or made.area_m2(*ids) != tally.area_m2(*ids):
-        raise GeosegError(f"{origin.scene}: polygons and class map differ in area; please report it")
+        raise GeosegError(f"{order.origin.scene}: polygons and class map differ in area; please report it")
+    for name, share in summary.drift.items() if section.simplify_m else ():
+        yield f"outlines simplified to {section.simplify_m:g} m: those of {name} enclose {share:+.4%} of its area"
 
 
 def _record(origin: Origin, report: AreaReport, clock: Clock, notes: tuple[str, ...]) -> RunRecord:

@@ -19,7 +19,9 @@ from geoseg.model.precision import Resolved, resolve_engine
 from geoseg.outcome import Facts
 from geoseg.pipeline import Level, Pipeline
 from geoseg.raster.acquired import Acquired, find_acquired
+from geoseg.raster.aoi import AreaOfInterest
 from geoseg.raster.scene import Scene, SceneOptions, open_scene
+from geoseg.workflows.aoi import open_aoi
 from geoseg.workflows.zones import digest_zones
 
 OUTPUT_VERSION = 1
@@ -38,6 +40,8 @@ class Request:
     """A raster on the scene's grid, 0 = excluded."""
     allow_large: bool = False
     """Accept a file that unpacks to over 200 times its size."""
+    aoi: Path | None = None
+    """Polygons: only what lies in them is mapped."""
     zones: Path | None = None
     """Polygons to measure areas by."""
     zone_field: str | None = None
@@ -67,6 +71,8 @@ class ScenePlan:
     """One line each, for the user and for run.json."""
     acquired: Acquired | None = None
     """When the scene was taken and by what, where its files say so."""
+    aoi: AreaOfInterest | None = None
+    """The part of the scene that is mapped; None: all of it."""
     zones: Path | None = None
     """Polygons to measure areas by; they were read once, so they can be."""
     zone_field: str | None = None
@@ -88,8 +94,8 @@ class ScenePlan:
     def job(self) -> str:
         """sha256 that names the product: pipeline, bundle, inputs and output version; never the config."""
         parts = [self.pipeline.digest(), self.bundle.sha256, self.scene.fingerprint, str(OUTPUT_VERSION)]
-        if self.zones is not None:
-            parts.append(self.zones_sha256)
+        parts += [f"aoi {self.aoi.sha256}"] if self.aoi is not None else []
+        parts += [f"zones {self.zones_sha256}"] if self.zones is not None else []
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @property
@@ -102,6 +108,7 @@ class ScenePlan:
             acquired=None if self.acquired is None else self.acquired.when,
             platform=None if self.acquired is None else self.acquired.platform,
             acquired_source=None if self.acquired is None else self.acquired.source,
+            aoi=None if self.aoi is None else self.aoi.name,
             bundle_licence=spec.licence,
             training_data=spec.training_data.description or None,
             forest_definition=spec.forest_definition,
@@ -145,6 +152,7 @@ class ScenePlan:
             "buffer_bytes": self.buffer_bytes,
             "products": list(self.pipeline.products),
             "definition": None if self.pipeline.definition is None else self.pipeline.definition.name,
+            "aoi": None if self.aoi is None else self.aoi.name,
             "zones": None if self.zones is None else self.zones.name,
             "notes": list(self.notes),
         }
@@ -181,6 +189,7 @@ def plan_scene(request: Request) -> ScenePlan:
         architecture=bundle.spec.architecture,
     )
     margin = _margin(pipeline, bundle)
+    aoi = None if request.aoi is None else open_aoi(request.aoi, scene.grid)
     frozen = _freeze(pipeline, level=level, margin=margin, engine=engine)
     converted = [f"input conversion: {conversion.description}"] if conversion and conversion.description else []
     return ScenePlan(
@@ -193,8 +202,9 @@ def plan_scene(request: Request) -> ScenePlan:
         conversion=conversion,
         engine=engine,
         gsd_m=gsd_m,
-        notes=(*scene.notes, *([said] if said else []), *converted),
+        notes=(*scene.notes, *([said] if said else []), *converted, *(() if aoi is None else aoi.notes)),
         acquired=find_acquired(scene),
+        aoi=aoi,
         zones=request.zones,
         zone_field=request.zone_field,
         zones_sha256="" if request.zones is None else digest_zones(request.zones, field=request.zone_field),
