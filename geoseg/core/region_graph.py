@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from geoseg.core.area import PixelArea
 from geoseg.core.components import ComponentIndex, Ids, Int64s, Labels, split_rows
@@ -19,7 +20,7 @@ from geoseg.errors import GeosegError
 
 LIMB: Final = 31
 """Bits of the lower limb of an area, as `tally.exact_sums` gives them."""
-_MANY_PAIRS: Final = 1 << 22
+_MANY_PAIRS: Final = 1 << 20
 """Borders kept as found before those of the same two regions are added up."""
 
 
@@ -37,7 +38,7 @@ class RegionGraph:
     """(count + 1,) below 2^31, so that areas are in the order of (high, low)."""
     unit_m2: float
     """A power of two: square metres of a unit."""
-    first_neighbor: Int64s
+    first_neighbor: Ids | Int64s
     """(count + 2,) the neighbours of region k are `neighbor[first_neighbor[k] : first_neighbor[k + 1]]`."""
     neighbor: Ids
     """Regions beside each region, ascending."""
@@ -121,16 +122,16 @@ class _Measuring:
         if self.above is None:
             raise GeosegError("internal error: a map without rows has no regions")
         self.is_open[self.above[0]] = True
-        first, second, border_mm = self.borders.both_ways()
+        graph = self.borders.both_ways()
         return RegionGraph(
             class_of=self.index.class_of,
             is_open=self.is_open,
             area_high=self.high + (self.low >> LIMB),
             area_low=self.low & ((1 << LIMB) - 1),
             unit_m2=self.pixel_area.unit_m2,
-            first_neighbor=np.searchsorted(first, np.arange(len(self.is_open) + 1)),
-            neighbor=second.astype(np.int32),
-            border_mm=border_mm,
+            first_neighbor=graph.indptr,
+            neighbor=graph.indices,
+            border_mm=graph.data,
         )
 
 
@@ -162,14 +163,14 @@ class _Borders:
         if self.found > max(_MANY_PAIRS, 2 * len(self.keys[0])):
             self._shrink()
 
-    def both_ways(self) -> tuple[Int64s, Int64s, Int64s]:
-        """(region, neighbour, millimetres), each border from both of its sides, ascending."""
+    def both_ways(self) -> sparse.csr_array:
+        """(region, neighbour) -> millimetres, each border from both of its sides; also those of 0 are stored."""
         self._shrink()
-        first, second = np.divmod(self.keys[0], self.size)
-        lengths = np.concatenate([self.lengths[0]] * 2)
-        first, second = np.concatenate([first, second]), np.concatenate([second, first])
-        order = np.lexsort((second, first))
-        return first[order], second[order], lengths[order]
+        low, high = (one.astype(np.int32) for one in np.divmod(self.keys.pop(), self.size))
+        ways = np.concatenate([low, high]), np.concatenate([high, low])
+        graph = sparse.coo_array((np.tile(self.lengths.pop(), 2), ways), shape=(self.size, self.size)).tocsr()
+        graph.sort_indices()
+        return graph
 
     def _shrink(self) -> None:
         keys, lengths = _add_up(np.concatenate(self.keys), np.concatenate(self.lengths))
