@@ -7,6 +7,7 @@ import pytest
 from benchmarks.coverage import simulate
 from benchmarks.memory import compare
 from benchmarks.throughput import measure
+from benchmarks.zones import compare as compare_zones
 
 
 @pytest.mark.slow
@@ -28,3 +29,10 @@ def test_coverage_tells_the_intervals_apart() -> None:
     """Of the rare class with one point of omission: Wald's interval is known to miss the truth in one of four."""
     rare = simulate(300)[1]
     assert rare["wald"] < 0.85 < rare["score"]
+
+
+@pytest.mark.slow
+def test_zones_close_and_are_exact(tmp_path: Path) -> None:
+    rows = compare_zones(600, (20, 30), tmp_path)
+    assert [float(row["class_closes_to"]) < 1e-9 for row in rows] == [True, True, False]
+    assert all(float(row["zone_error"]) < 1e-6 for row in rows)
