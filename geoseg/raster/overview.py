@@ -249,7 +249,7 @@ def _palette_png(indices: npt.NDArray[np.uint8], colors: dict[int, str]) -> Pict
         value = int(color[1:], 16)
         table[index] = (value >> 16, value >> 8 & 255, value & 255, 255)
     height, width = indices.shape
-    profile = {"driver": "PNG", "count": 1, "dtype": "uint8", "height": height, "width": width, "zlevel": 9}
+    profile = {"driver": "PNG", "count": 1, "dtype": "uint8", "height": height, "width": width, "zlevel": 6}
     content = _encode(indices[None], profile, colors=table)
     return Picture(media_type="image/png", content=content, height=height, width=width)
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from geoseg.core.grid import same_grid
+from geoseg.core.picture import ClassPicture
 from geoseg.errors import GeosegError, ProductError, SceneError
 from geoseg.outcome import ProductFile, RunRecord
 from geoseg.raster.classmap import ClassMap, read_classmap, read_rows
-from geoseg.raster.overview import draw_classes, draw_confidence, draw_scene, plan_frame
+from geoseg.raster.overview import MAX_SIDE, draw_classes, draw_confidence, draw_scene, plan_frame
 from geoseg.raster.safety import plain, raster_env
 from geoseg.raster.scene import Scene, SceneOptions, open_scene
 from geoseg.report.areas_document import Areas
@@ -174,16 +175,22 @@ def _draw(
         except SceneError as error:
             return None, (f"{error}.",)
         remarks: list[str] = []
-        confidence = folder / "confidence.tif"
         shown = MapContent(
             classes=draw_classes(classmap, frame),
             legend=classmap.legend,
-            confidence=draw_confidence(confidence, classmap.grid, frame) if confidence.is_file() else None,
+            confidence=_draw_confidence(folder / "confidence.tif", classmap),
             scene=None if source is None else draw_scene(_open_checked(source, record, classmap, remarks), frame),
         )
     if source is None and change is None:
         remarks.append(_NO_SCENE.format(reason="its file was not given or is no longer the same"))
     return shown, tuple(remarks)
+
+
+def _draw_confidence(path: Path, classmap: ClassMap) -> ClassPicture | None:
+    """On the bounds of the classes, at half their resolution: it is noisy, and only its pattern is looked at."""
+    if not path.is_file():
+        return None
+    return draw_confidence(path, classmap.grid, plan_frame(classmap.grid, max_side=MAX_SIDE // 2))
 
 
 def _open_checked(source: Path, record: RunRecord, classmap: ClassMap, remarks: list[str]) -> Scene:
