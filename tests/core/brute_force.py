@@ -162,27 +162,21 @@ def wide_pixels(inside: npt.NDArray[np.bool_], *, radius_m: float, pixel_m: tupl
     height, width = inside.shape
     reach = math.ceil(3 * radius_m / min(pixel_m)) + 1
     padded = np.pad(inside, reach, constant_values=True)
-    points = {}
-    for row in range(2 * padded.shape[0] + 1):
-        for col in range(2 * padded.shape[1] + 1):
-            touched = padded[max((row - 1) // 2, 0) : row // 2 + 1, max((col - 1) // 2, 0) : col // 2 + 1]
-            points[row, col] = bool(touched.all())
-    outside = np.array([one for one, is_inside in points.items() if not is_inside]).reshape(-1, 2)
+    rows, cols = 2 * padded.shape[0] + 1, 2 * padded.shape[1] + 1
+    is_inside = np.ones((rows, cols), np.bool_)
+    for row, col in np.argwhere(~padded).tolist():
+        is_inside[2 * row : 2 * row + 3, 2 * col : 2 * col + 3] = False
     half = np.array(pixel_m) / 2
-    core = [
-        one
-        for one, is_inside in points.items()
-        if is_inside and (not len(outside) or np.hypot(*((outside - one) * half).T).min() >= radius_m * (1 - 0.002))
-    ]
-    core_points = np.array(core).reshape(-1, 2)
-    wide = set()
-    for row in range(height):
-        for col in range(width):
-            centre = (2 * (row + reach) + 1, 2 * (col + reach) + 1)
-            away = np.hypot(*((core_points - centre) * half).T).min(initial=math.inf)
-            if away <= math.sqrt(2) * radius_m * (1 + 0.002):
-                wide.add((row, col))
-    return wide
+    points, outside = np.argwhere(is_inside) * half, np.argwhere(~is_inside) * half
+    core = points[_nearest(points, outside) >= radius_m * (1 - 0.002)]
+    centres = [(row, col) for row in range(height) for col in range(width)]
+    away = _nearest((2 * (np.array(centres) + reach) + 1) * half, core)
+    return {one for one, distance in zip(centres, away, strict=True) if distance <= math.sqrt(2) * radius_m * 1.002}
+
+
+def _nearest(points: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Distance of each point to the nearest of the others."""
+    return np.array([np.hypot(*(others - one).T).min(initial=math.inf) for one in points])
 
 
 def take_off_narrow(

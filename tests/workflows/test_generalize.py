@@ -14,7 +14,7 @@ from geoseg.core.area import PixelArea
 from geoseg.core.legend import LandClass, Legend
 from geoseg.core.pixel_sides import PixelSides
 from geoseg.definition import Definition
-from geoseg.errors import SettingsError
+from geoseg.errors import ResourceError, SettingsError
 from geoseg.presets import load_definition
 from geoseg.raster.classmap import ClassMap, read_classmap
 from geoseg.workflows.generalize import Generalized, apply_definition
@@ -30,13 +30,13 @@ LEGEND = Legend(
 )
 
 
-def write_map(path: Path, labels: Labels, grid: GeoBox) -> ClassMap:
+def write_map(path: Path, labels: Labels, grid: GeoBox, legend: Legend = LEGEND) -> ClassMap:
     with rasterio.open(
         path, "w", driver="GTiff", height=grid.shape[0], width=grid.shape[1], count=1, dtype="uint8",
         crs=str(grid.crs), transform=grid.affine, nodata=255,
     ) as file:  # fmt: skip
         file.write(np.where(labels >= 200, 255, labels).astype(np.uint8), 1)
-    return read_classmap(path, legend=LEGEND)
+    return read_classmap(path, legend=legend)
 
 
 def define(**rules: Any) -> Definition:
@@ -188,3 +188,30 @@ def test_a_map_without_the_rules_is_given_back(tmp_path: Path) -> None:
 def test_a_definition_of_other_classes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="did you mean forest"):
         generalize(tmp_path, *random_map(3), define(classes=("forrest",), min_area_m2=1))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1)])
+@pytest.mark.parametrize("label", [0, 1, 255])
+def test_the_smallest_maps(tmp_path: Path, shape: tuple[int, int], label: int) -> None:
+    """All of it is at an edge: nothing changes, and forest below the minimum is undetermined."""
+    labels = np.full(shape, label, np.uint8)
+    done = generalize(tmp_path, labels, utm(shape, 10.0), load_definition("fao"))
+    assert np.array_equal(final(done), labels)
+    assert [one.undetermined for one in done.effects] == [label == 1, label == 1, label == 0]
+
+
+def test_a_map_of_all_two_hundred_classes_has_no_place_for_a_width(tmp_path: Path) -> None:
+    legend = Legend(classes=tuple(LandClass(id=k, name=f"class {k}", color="#00aa00") for k in range(200)))
+    classmap = write_map(tmp_path / "map.tif", np.ones((3, 3), np.uint8), utm((3, 3), 10.0), legend)
+    with pytest.raises(SettingsError, match="200 classes"):
+        apply_definition(
+            classmap, define(classes=(1,), min_width_m=20), pixel_area=PixelArea(classmap.grid), scratch=tmp_path
+        )
+
+
+def test_a_full_scratch_folder_is_said(tmp_path: Path) -> None:
+    classmap = write_map(tmp_path / "map.tif", np.ones((3, 3), np.uint8), utm((3, 3), 10.0))
+    with pytest.raises(ResourceError, match="choose another scratch folder"):
+        apply_definition(
+            classmap, define(min_area_m2=1), pixel_area=PixelArea(classmap.grid), scratch=tmp_path / "not there"
+        )
