@@ -6,7 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from geoseg.accuracy.estimate import SampleTable, estimate_mean, estimate_ratio, score_limits, z_of
+from geoseg.accuracy.estimate import (
+    SampleTable,
+    estimate_mean,
+    estimate_ratio,
+    producers_score_limits,
+    score_limits,
+    z_of,
+)
 
 COUNTS = ((66, 0, 5, 4), (0, 55, 8, 12), (1, 0, 153, 11), (2, 1, 9, 313))
 PIXELS = (200_000, 150_000, 3_200_000, 6_450_000)
@@ -23,7 +30,7 @@ def simulate(replicates: int, *, level: float = 0.95, seed: int = 0) -> list[dic
     truth = weights @ rates
     producers = weights * np.diag(rates) / truth
     size = len(COUNTS)
-    error, hits = np.zeros(size), np.zeros((3, size))
+    error, hits = np.zeros(size), np.zeros((4, size))
     for _ in range(replicates):
         drawn = [rng.multinomial(row.sum(), rate).tolist() for row, rate in zip(matrix, rates, strict=True)]
         table = SampleTable.of_map_classes(drawn, PIXELS)
@@ -37,6 +44,8 @@ def simulate(replicates: int, *, level: float = 0.95, seed: int = 0) -> list[dic
             if share.value > 0:
                 found = estimate_ratio(table, referenced * table.mapped(k), referenced, z)
                 hits[2, k] += found.low <= producers[k] <= found.high
+                low, high = producers_score_limits(table, k, z) or (0.0, 1.0)
+                hits[3, k] += low <= producers[k] <= high
     return [
         {
             "class": NAMES[k],
@@ -44,6 +53,7 @@ def simulate(replicates: int, *, level: float = 0.95, seed: int = 0) -> list[dic
             "wald": hits[0, k] / replicates,
             "score": hits[1, k] / replicates,
             "producers": hits[2, k] / replicates,
+            "producers score": hits[3, k] / replicates,
         }
         for k in range(size)
     ]
@@ -54,9 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--replicates", type=int, default=4000)
     parser.add_argument("--level", type=float, default=0.95)
     given = parser.parse_args(arguments)
-    print("| class | bias of area share | Wald | score | producer's, Wald |\n|---|---|---|---|---|")
+    print("| class | bias of area share | Wald | score | producer's: Wald | score |\n|---|---|---|---|---|---|")
     for row in simulate(given.replicates, level=given.level):
-        parts = (f"{row[name]:.3f}" for name in ("wald", "score", "producers"))
+        parts = (f"{row[name]:.3f}" for name in ("wald", "score", "producers", "producers score"))
         print(f"| {row['class']} | {row['bias']:+.1e} | {' | '.join(parts)} |")
 
 

@@ -12,7 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from geoseg.accuracy.design import SampleDesign, Stratum
-from geoseg.accuracy.estimate import Estimate, SampleTable, estimate_mean, estimate_ratio, score_limits, z_of
+from geoseg.accuracy.estimate import (
+    Estimate,
+    SampleTable,
+    estimate_mean,
+    estimate_ratio,
+    producers_score_limits,
+    score_limits,
+    z_of,
+)
 from geoseg.accuracy.response import Responses
 from geoseg.errors import ProductError, SettingsError
 
@@ -38,6 +46,8 @@ class ClassAccuracy:
     """None: no point lies in the mapped class."""
     producers: Estimate | None
     """None: no reference point has the class."""
+    producers_score: tuple[float, float] | None
+    """Its limits from Wilson's intervals; None where the strata are not the map's classes too."""
     f1: Estimate | None
     n_map: int
     n_reference: int
@@ -177,6 +187,7 @@ def _of_class(design: SampleDesign, table: SampleTable, index: int, z: float) ->
         score_m2=(low * total_m2, high * total_m2),
         users=estimate_ratio(table, both, mapped, z) if n_map else None,
         producers=estimate_ratio(table, both, referenced, z) if n_reference else None,
+        producers_score=producers_score_limits(table, index, z) if design.strata_source is None else None,
         f1=estimate_ratio(table, 2 * both, mapped + referenced, z) if n_map + n_reference else None,
         n_map=n_map,
         n_reference=n_reference,
@@ -190,7 +201,7 @@ def _flags(one: ClassAccuracy) -> Iterator[str]:
     elif one.is_rare:
         yield (
             f"{one.omitted} reference points of omission, fewer than {FEW_OMISSIONS}: the Wald intervals of area and "
-            "producer's accuracy under-cover; the score interval of the area holds"
+            "producer's accuracy under-cover; the score intervals hold"
         )
     if one.n_map < FEW_POINTS:
         yield f"{one.n_map} points in the mapped class, fewer than {FEW_POINTS}: its user's accuracy is uncertain"

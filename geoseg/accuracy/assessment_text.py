@@ -113,7 +113,7 @@ def summary(found: Assessment) -> str:
     lines = [f"{head}  {'user’s':>15}  {'producer’s':>15}  {'F1':>15}  {'n map':>6}  {'n ref':>6}"]
     for one in found.classes:
         half = _ha(one.area.half_width) if math.isfinite(one.area.se) else "-"
-        rates = "  ".join(f"{_rate(rate):>15}" for rate in (one.users, one.producers, one.f1))
+        rates = "  ".join(f"{text:>15}" for text in (_rate(one.users), _producers(one), _rate(one.f1)))
         lines.append(
             f"{one.name:<{width}}  {_ha(one.mapped_m2):>15}  {_ha(one.area.value):>15}  {half:>13}  {rates}  "
             f"{one.n_map:>6}  {one.n_reference:>6}"
@@ -126,6 +126,7 @@ def summary(found: Assessment) -> str:
 
 
 def _class_json(one: ClassAccuracy) -> dict[str, Any]:
+    score = one.producers_score
     return {
         "id": one.id,
         "name": one.name,
@@ -134,6 +135,7 @@ def _class_json(one: ClassAccuracy) -> dict[str, Any]:
         "area_score_m2": {"low": one.score_m2[0], "high": one.score_m2[1]},
         "users_accuracy": None if one.users is None else one.users.to_json(),
         "producers_accuracy": None if one.producers is None else one.producers.to_json(),
+        "producers_accuracy_score": None if score is None else {"low": score[0], "high": score[1]},
         "f1": None if one.f1 is None else one.f1.to_json(),
         "n_map": one.n_map,
         "n_reference": one.n_reference,
@@ -147,6 +149,8 @@ def _row(one: ClassAccuracy) -> dict[str, str]:
     row |= {"area_score_low_ha": f"{one.score_m2[0] / 1e4:.4f}", "area_score_high_ha": f"{one.score_m2[1] / 1e4:.4f}"}
     for name, rate in (("users_accuracy", one.users), ("producers_accuracy", one.producers), ("f1", one.f1)):
         row |= _estimate_cells(name, rate)
+    limits = ("", "") if one.producers_score is None else (f"{limit:.6f}" for limit in one.producers_score)
+    row |= dict(zip(("producers_score_low", "producers_score_high"), limits, strict=True))
     return row | {"n_map": str(one.n_map), "n_reference": str(one.n_reference), "flags": "; ".join(one.flags)}
 
 
@@ -198,6 +202,12 @@ def _notes(found: Assessment) -> Iterator[str]:
 
 def _ha(m2: float) -> str:
     return f"{m2 / 1e4:,.2f}"
+
+
+def _producers(one: ClassAccuracy) -> str:
+    if one.is_rare and one.producers is not None and one.producers_score is not None:
+        return f"{one.producers_score[0]:.3f} … {one.producers_score[1]:.3f}"
+    return _rate(one.producers)
 
 
 def _rate(found: Estimate | None) -> str:

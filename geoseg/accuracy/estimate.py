@@ -166,14 +166,39 @@ def score_limits(table: SampleTable, values: Floats, z: float) -> tuple[float, f
     Zou, Huang and Zhang (2009, Comput. Stat. Data Anal. 53): a linear function of binomial proportions; keeps its
     level where few points or none have the class, which Wald's interval does not. No finite population correction.
     """
-    points = table.points
-    found = _per_stratum(table, values) / points
+    _, low, high = _mover(table, values, z, np.ones(len(table.weights), np.bool_))
+    return low, high
+
+
+def producers_score_limits(table: SampleTable, index: int, z: float) -> tuple[float, float] | None:
+    """Limits for the producer's accuracy of a class where the strata are the map's classes; None without its points.
+
+    It is 1 / (1 + omitted / agreed), and the two lie in different strata, so that limits of their ratio follow from
+    Wilson's limits of each (Donner and Zou 2012, Stat. Methods Med. Res. 21, MOVER for a ratio).
+    """
+    own = table.counts[:, index].sum(axis=1) > 0
+    if not own.any() or not table.counts[:, :, index].any():
+        return None
+    agreed, agreed_low, agreed_high = _mover(table, table.referenced(index), z, own)
+    omitted, omitted_low, omitted_high = _mover(table, table.referenced(index), z, ~own)
+    both = agreed * omitted
+    inner = both**2 - omitted_low * agreed_high * (2 * omitted - omitted_low) * (2 * agreed - agreed_high)
+    outer = both**2 - omitted_high * agreed_low * (2 * omitted - omitted_high) * (2 * agreed - agreed_low)
+    least = (both - math.sqrt(max(inner, 0))) / (agreed_high * (2 * agreed - agreed_high))
+    floor = agreed_low * (2 * agreed - agreed_low)
+    most = (both + math.sqrt(max(outer, 0))) / floor if floor > 0 else math.inf
+    return 1 / (1 + most), 1 / (1 + max(least, 0))
+
+
+def _mover(table: SampleTable, values: Floats, z: float, strata: npt.NDArray[np.bool_]) -> tuple[float, float, float]:
+    """(mean, low, high) over the whole area of a 0/1 variable that is 0 outside of `strata`."""
+    points, share = table.points[strata], table.shares[strata]
+    found = _per_stratum(table, values)[strata] / points
     low, high = _wilson(found, points, z)
-    share = table.shares
     mean = float(share @ found)
     below = math.sqrt(float((share**2) @ (found - low) ** 2))
     above = math.sqrt(float((share**2) @ (high - found) ** 2))
-    return max(mean - below, 0.0), min(mean + above, 1.0)
+    return mean, max(mean - below, 0.0), min(mean + above, 1.0)
 
 
 def _wilson(found: Floats, points: npt.NDArray[np.int64], z: float) -> tuple[Floats, Floats]:

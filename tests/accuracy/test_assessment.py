@@ -9,7 +9,15 @@ import pytest
 from benchmarks.coverage import COUNTS, PIXELS
 from geoseg.accuracy.assessment import Assessment, assess
 from geoseg.accuracy.assessment_text import accuracy_columns, headline, matrix_columns, notes, summary, to_json
-from geoseg.accuracy.estimate import Floats, SampleTable, estimate_mean, estimate_ratio, score_limits, z_of
+from geoseg.accuracy.estimate import (
+    Floats,
+    SampleTable,
+    estimate_mean,
+    estimate_ratio,
+    producers_score_limits,
+    score_limits,
+    z_of,
+)
 from geoseg.accuracy.response import read_responses
 from geoseg.errors import ProductError, SettingsError
 from tests.accuracy.designs import make_design
@@ -113,6 +121,25 @@ def test_score_limits_of_one_stratum_are_wilson_s() -> None:
     assert high == pytest.approx(0.1611, abs=5e-5)
     some = SampleTable.of_map_classes([[7, 3], [0, 20]], [1e9, 1.0])
     assert score_limits(some, some.referenced(1), Z) == pytest.approx((0.1078, 0.6032), abs=5e-5)
+
+
+def test_score_limits_of_the_producer_s_accuracy_hold_at_the_ends() -> None:
+    """Nothing omitted: up to 1; nothing agreed: from 0; neither: none. In between they are beside the estimate."""
+    clean, missed = (SampleTable.of_map_classes(one, [0.3, 0.7]) for one in ([[10, 0], [0, 20]], [[0, 10], [3, 17]]))
+    found = producers_score_limits(clean, 0, Z)
+    assert found is not None
+    # Wilson's limits are n / (n + z²) for n of n and z² / (n + z²) for none: both at once would give less
+    agreed, omitted = 0.3 * 10 / (10 + Z**2), 0.7 * Z**2 / (20 + Z**2)
+    least = agreed / (agreed + omitted)
+    assert least < found[0] < 1
+    assert found[1] == 1
+    assert (producers_score_limits(missed, 0, Z) or (1, 1))[0] == 0
+    assert producers_score_limits(SampleTable.of_map_classes([[0, 9], [0, 9]], [0.5, 0.5]), 0, Z) is None
+    for k in range(4):
+        table = SampleTable.of_map_classes(COUNTS, PIXELS)
+        low, high = producers_score_limits(table, k, Z) or (1, 0)
+        both = table.mapped(k) * table.referenced(k)
+        assert low < estimate_ratio(table, both, table.referenced(k), Z).value < high
 
 
 def test_a_class_that_no_point_has_is_not_known_to_be_absent() -> None:
