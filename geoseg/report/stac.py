@@ -33,7 +33,6 @@ _KINDS: Final[dict[str, tuple[str, str, tuple[str, ...]]]] = {
     "change.csv": ("text/csv", "Transition matrix", ("metadata",)),
     "change.json": ("application/json", "Change", ("metadata",)),
     "classes.qml": ("application/xml", "QGIS style", ("style",)),
-    "report.html": ("text/html", "Report", ("overview",)),
 }
 _MAPS: Final = ("classes.tif", "change.tif")
 _LEVEL: Final = "L4"

@@ -160,10 +160,11 @@ def finish(staging: Staging, tally: AreaTally, order: Order, *, clock: Clock, no
 def _write_report(staging: Staging, record: RunRecord, order: Order) -> None:
     """What people, QGIS and catalogs read of the run: report.html, classes.qml, item.json."""
     folder = staging.folder
-    (folder / REPORT).write_text(build_report(folder, record, ReportSources(scene=order.scene)), encoding="utf-8")
     (folder / "classes.qml").write_text(make_raster_qml(order.legend), encoding="utf-8")
     item = make_item(record, order.pixel_area.grid, order.legend, staging.seal())
     (folder / "item.json").write_text(json.dumps(item, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    page = build_report(folder, record.with_products(staging.seal()), ReportSources(scene=order.scene))
+    (folder / REPORT).write_text(page, encoding="utf-8")
 
 
 def _measure(folder: Path, tally: AreaTally, order: Order) -> AreaReport:

@@ -168,5 +168,5 @@ def test_a_shared_scene_ends_in_one_folder(test_data: Path, tmp_path: Path) -> N
     assert "<West>" not in page
     item = json.loads((tmp_path / "out/item.json").read_text())
     assert {asset["href"] for asset in item["assets"].values()} == {
-        f"./{name}" for name in names - {"run.json", "item.json"}
+        f"./{name}" for name in names - {"run.json", "item.json", "report.html"}
     }
