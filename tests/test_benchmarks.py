@@ -29,6 +29,7 @@ def test_coverage_tells_the_intervals_apart() -> None:
     """Of the rare class with one point of omission: Wald's interval is known to miss the truth in one of four."""
     rare = simulate(300)[1]
     assert rare["wald"] < 0.85 < rare["score"]
+    assert rare["producers"] < 0.75 < 0.85 < rare["producers score"]
 
 
 @pytest.mark.slow
