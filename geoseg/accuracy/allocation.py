@@ -204,9 +204,14 @@ def _counts_given(counts: Mapping[str, int], by_name: Mapping[str, int], strata:
 
 
 def _by_id(values: Mapping[str, float], by_name: Mapping[str, int], option: str) -> dict[int, float]:
+    """Stratum id -> value; a stratum may be called by its id as well, a name wins."""
+    known = {str(one): one for one in by_name.values()} | dict(by_name)
     for name in values:
-        if name not in by_name:
+        if name not in known:
             near = difflib.get_close_matches(name, by_name, n=1)
             hint = f", did you mean {near[0]!r}?" if near else ""
             raise SettingsError(f"{option}: {name!r} is no class that can be sampled{hint} ({', '.join(by_name)})")
-    return {by_name[name]: value for name, value in values.items()}
+    found = {known[name]: value for name, value in values.items()}
+    if len(found) < len(values):
+        raise SettingsError(f"{option}: a class is given twice, by name and by id: give it once")
+    return found

@@ -105,11 +105,18 @@ def test_a_size_becomes_points_of_every_stratum_that_occurs() -> None:
         ({"counts": {"rest": 50, "loss": 21}}, "loss=21 is not in 2 … 20"),
         ({"counts": {"rest": 50, "loss": 1}}, "loss=1 is not in 2 … 20"),
         ({"counts": {"rest": 50, "gain": 9}}, "'gain' is no class that can be sampled"),
+        ({"counts": {"rest": 50, "2": 9}}, "a class is given twice, by name and by id"),
     ],
 )
 def test_a_size_that_does_not_fit_is_refused(size: dict[str, object], words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         share_out(strata_of({0: 20, 2: 100_000}), LEGEND, SampleSize(**size))  # type: ignore[arg-type]
+
+
+def test_a_stratum_may_be_called_by_its_id() -> None:
+    counts, words = share_out(strata_of({0: 20, 2: 100_000}), LEGEND, SampleSize(counts={"0": 20, "rest": 50}))
+    assert counts == {0: 20, 2: 50}
+    assert words == "counts given by the user"
 
 
 def test_a_map_without_a_class_cannot_be_sampled() -> None:
