@@ -1,5 +1,7 @@
 """Maps brought to definitions: against brute force on random maps, and a drawn table of what stays and what goes."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,51 +64,75 @@ def areas(labels: Labels, ground: Ground, unit_m2: float, only: set[tuple[int, i
     return {label: count * unit_m2 for label, count in units.items()}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """Drawn at random, in proportion to the pixels of a map."""
+
+    cover: set[int]
+    connectivity: int
+    pixel_m: tuple[float, float]
+    unit_m2: float
+    """Minimum mapping unit of water and of town."""
+    min_width_m: float
+    min_area_m2: float
+    min_gap_area_m2: float
+
+    def definition(self) -> Definition:
+        return define(
+            classes=tuple(self.cover),
+            patches=[{"classes": ["water", "town"], "min_area_m2": self.unit_m2}],
+            **{key: getattr(self, key) for key in ("connectivity", "min_width_m", "min_area_m2", "min_gap_area_m2")},
+        )
+
+    def expected(self, labels: Labels, ground: Ground, units_to_m2: float) -> Iterator[Expected]:
+        """The map after each rule."""
+        result = merge_small(labels, [{4}, {199}], min_units=self.unit_m2 / units_to_m2, connectivity=4, ground=ground)
+        yield result
+        common: dict[str, Any] = {"connectivity": self.connectivity, "ground": ground}
+        size: dict[str, Any] = {"min_width_m": self.min_width_m, "pixel_m": self.pixel_m}
+        result = take_off_narrow(result.labels, self.cover, **size, **common)
+        yield result
+        result = merge_small(result.labels, [self.cover], min_units=self.min_area_m2 / units_to_m2, **common)
+        yield result
+        common["connectivity"] = 12 - self.connectivity
+        yield fill_gaps(result.labels, self.cover, min_units=self.min_gap_area_m2 / units_to_m2, **common)
+
+
+def random_rules(seed: int, grid: GeoBox) -> Rules:
+    random = np.random.default_rng(seed)
+    height, width = grid.shape
+    size = PixelSides(grid).metres_at(np.array([height / 2]), np.array([width / 2]))
+    pixel_m = float(size[0][0, 0]), float(size[1][0, 0])
+    least, gap, unit = (float(random.choice([1.5, 3.01, 6])) * pixel_m[0] * pixel_m[1] for _ in range(3))
+    return Rules(
+        cover=[{1}, {1, 7}][seed % 3 % 2],
+        connectivity=4 if seed // 4 % 2 else 8,
+        pixel_m=pixel_m,
+        unit_m2=unit,
+        min_width_m=float(random.choice([1.2, 2.1, 2.9])) * max(pixel_m),
+        min_area_m2=least,
+        min_gap_area_m2=gap,
+    )
+
+
 @pytest.mark.parametrize("seed", range(200))
 def test_all_rules_are_those_of_brute_force(tmp_path: Path, seed: int) -> None:
     """Each in its turn, on the map the one before it left; areas and counts too."""
-    random = np.random.default_rng(seed)
     labels, grid = random_map(seed, classes=(0, 1, 1, 1, 4, 7, 7, 199))
     labels[labels >= 200] = 255
-    ground, sides = ground_of(grid), PixelSides(grid)
-    pixel_area = PixelArea(grid)
-    height, width = labels.shape
-    size = sides.metres_at(np.array([height / 2]), np.array([width / 2]))
-    pixel_m = float(size[0][0, 0]), float(size[1][0, 0])
-    connectivity = 4 if seed // 4 % 2 else 8
-    cover = [{1}, {1, 7}][seed % 3 % 2]
-    pixel_m2 = pixel_m[0] * pixel_m[1]
-    least, gap, unit = (float(random.choice([1.5, 3.01, 6])) * pixel_m2 for _ in range(3))
-    width_m = float(random.choice([1.2, 2.1, 2.9])) * max(pixel_m)
-    definition = define(
-        classes=tuple(cover), min_area_m2=least, min_gap_area_m2=gap, min_width_m=width_m, connectivity=connectivity,
-        patches=[{"classes": ["water", "town"], "min_area_m2": unit}],
-    )  # fmt: skip
-    done = generalize(tmp_path, labels, grid, definition, rows=int(random.integers(1, 16)))
-
-    scale = 1 / pixel_area.unit_m2
+    ground, unit_m2 = ground_of(grid), PixelArea(grid).unit_m2
+    rules = random_rules(seed, grid)
+    done = generalize(tmp_path, labels, grid, rules.definition(), rows=1 + seed % 16)
     mapped = labels
-    for number, effect in enumerate(done.effects):
-        common: dict[str, Any] = {"connectivity": 12 - connectivity if number == 3 else connectivity, "ground": ground}
-        expected: Expected
-        if number == 0:
-            common["connectivity"] = 4
-            expected = merge_small(mapped, [{4}, {199}], min_units=unit * scale, **common)
-        elif number == 1:
-            expected = take_off_narrow(mapped, cover, min_width_m=width_m, pixel_m=pixel_m, **common)
-        elif number == 2:
-            expected = merge_small(mapped, [cover], min_units=least * scale, **common)
-        else:
-            expected = fill_gaps(mapped, cover, min_units=gap * scale, **common)
-        assert effect.before_m2 == areas(mapped, ground, pixel_area.unit_m2)
+    for effect, expected in zip(done.effects, rules.expected(labels, ground, unit_m2), strict=True):
+        assert effect.before_m2 == areas(mapped, ground, unit_m2)
         mapped = expected.labels
-        assert effect.after_m2 == areas(mapped, ground, pixel_area.unit_m2)
+        assert effect.after_m2 == areas(mapped, ground, unit_m2)
         assert (effect.changed, effect.undetermined) == (expected.changed, expected.undetermined)
-        assert effect.undetermined_m2 == areas(mapped, ground, pixel_area.unit_m2, expected.undetermined_pixels)
+        assert effect.undetermined_m2 == areas(mapped, ground, unit_m2, expected.undetermined_pixels)
     assert np.array_equal(final(done), mapped)
-    assert {one: done.tally.area_m2(one) for one in LEGEND.ids if one in done.tally.pixels} == areas(
-        mapped, ground, pixel_area.unit_m2
-    )
+    final_m2 = {one: done.tally.area_m2(one) for one in LEGEND.ids if one in done.tally.pixels}
+    assert final_m2 == areas(mapped, ground, unit_m2)
 
 
 def utm(shape: tuple[int, int], pixel_m: float) -> GeoBox:
