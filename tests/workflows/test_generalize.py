@@ -11,10 +11,12 @@ import pytest
 import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from scipy import ndimage
 
 from geoseg.core.area import PixelArea
 from geoseg.core.legend import LandClass, Legend
 from geoseg.core.pixel_sides import PixelSides
+from geoseg.core.window import Window
 from geoseg.definition import Definition
 from geoseg.errors import ResourceError, SettingsError
 from geoseg.presets import load_definition
@@ -241,3 +243,26 @@ def test_a_full_scratch_folder_is_said(tmp_path: Path) -> None:
         apply_definition(
             classmap, define(min_area_m2=1), pixel_area=PixelArea(classmap.grid), scratch=tmp_path / "not there"
         )
+
+
+def test_augusta_has_no_small_patch_left(test_data: Path, tmp_path: Path) -> None:
+    """A real map of 15 classes, 30 m pixels: the same for every cut; what is left is large or at the edge."""
+    path = test_data / "area_reference" / "augusta_nlcd" / "augusta_nlcd.tif"
+    classmap = read_classmap(path, nodata=0)
+    woods = (41, 42, 43, 90)
+    definition = define(classes=woods, min_width_m=60, min_area_m2=20_000, min_gap_area_m2=20_000)
+    pixel_area = PixelArea(classmap.grid)
+    results = []
+    for rows in (512, 37):
+        done = apply_definition(classmap, definition, pixel_area=pixel_area, scratch=tmp_path, rows=rows)
+        results.append((final(done).tobytes(), done.effects, done.tally))
+    assert results[0] == results[1]
+    labels = np.frombuffer(results[0][0], np.uint8).reshape(classmap.grid.shape)
+    pixel_m2 = pixel_area.of(Window(row=0, col=0, height=1, width=1))[0, 0]
+    for inside, structure in ((np.isin(labels, woods), None), (~np.isin(labels, woods), np.ones((3, 3), int))):
+        patches, count = ndimage.label(inside & (labels < 200), structure)
+        cut = np.unique(patches[ndimage.binary_dilation(labels >= 200, np.ones((3, 3), bool), border_value=True)])
+        sizes = np.bincount(patches.ravel(), minlength=count + 1)
+        sizes[cut] = sizes.max()
+        assert count > 20
+        assert sizes.min() * pixel_m2 > 19_990
