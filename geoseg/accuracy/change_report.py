@@ -10,6 +10,7 @@ from geoseg.accuracy.change import ChangeTable, ClassChange
 from geoseg.accuracy.change_codes import ChangeCodes
 from geoseg.accuracy.comparability import MapFacts
 from geoseg.core.area_report import AreaReport
+from geoseg.core.csv_text import inert
 from geoseg.core.zone_table import ZoneTable
 
 SCHEMA: Final = "geoseg-change-1"
@@ -92,7 +93,7 @@ class ChangeReport:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(CSV_COLUMNS)
-        names = {one.id: _inert(one.name) for one in table.legend}
+        names = {one.id: inert(one.name) for one in table.legend}
         for one in table.transitions:
             row = (one.first, names[one.first], one.second, names[one.second])
             figures = self._figures(one.pixels, one.area_m2, annual=one.first != one.second)
@@ -219,8 +220,3 @@ def _sentence(one: ClassChange) -> str:
 
 def _named(table: ChangeTable, class_id: int) -> dict[str, Any]:
     return {"id": class_id, "name": table.legend.name_of(class_id)}
-
-
-def _inert(name: str) -> str:
-    """The name as a spreadsheet will not run it as a formula."""
-    return f"'{name}" if name.lstrip()[:1] in tuple("=+-@") else name

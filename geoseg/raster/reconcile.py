@@ -16,7 +16,7 @@ from rasterio.windows import Window as RasterWindow
 from geoseg.core.patch import NODATA
 from geoseg.core.window import Window
 from geoseg.errors import ProductError
-from geoseg.raster.classmap import BLOCK, ClassMap, _to_labels
+from geoseg.raster.classmap import BLOCK, ClassMap, to_labels
 from geoseg.raster.safety import first_cause, open_raster, plain
 
 Labels = npt.NDArray[np.uint8]
@@ -109,7 +109,7 @@ def _read(file: Any, classmap: ClassMap, source: Window) -> Labels:
         ) from error
     if hidden is not None:
         values[hidden] = 0  # whatever the file holds there
-    labels = _to_labels(values, classmap, source.row)
+    labels = to_labels(values, classmap, source.row)
     if hidden is not None:
         labels[hidden] = NODATA
     return labels

@@ -13,13 +13,13 @@ import shapely
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 from pyproj import CRS
 
+from geoseg.core.csv_text import inert
 from geoseg.errors import InputError, ResourceError, SettingsError
 
 LAYER: Final = "sample"
 POINT_SUFFIXES: Final = (".csv", ".gpkg")
 _GPKG_VERSION: Final = "1.2"
 _FOREIGN: Final = (OSError, DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError)
-_FORMULA: Final = tuple("=+-@\t\r")
 _MAX_BYTES: Final = 256 * 2**20
 """A larger table of points was not filled in by people."""
 
@@ -62,11 +62,6 @@ def to_csv(columns: Mapping[str, Column]) -> str:
     for row in zip(*columns.values(), strict=True):
         writer.writerow([inert(one) if isinstance(one, str) else one for one in row])
     return text.getvalue()
-
-
-def inert(text: str) -> str:
-    """A text that a spreadsheet will not run as a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) or text.lstrip()[:1] in tuple("=+-@") else text
 
 
 def read_points(path: Path) -> list[dict[str, str]]:
