@@ -194,7 +194,8 @@ def _check_coordinates(
     if abs(x - own_x) > 0.51 * (abs(a) + abs(b)) or abs(y - own_y) > 0.51 * (abs(d) + abs(e)):
         raise ProductError(
             f"{place}: sample_id {point.id} lies at ({x:.10g}, {y:.10g}), in the design at ({own_x:.10g}, "
-            f"{own_y:.10g}): these are not the points of this design, or rows were mixed up"
+            f"{own_y:.10g}): these are not the points of this design, or rows were mixed up; if a spreadsheet "
+            "rewrote the numbers, delete the columns x and y"
         )
 
 

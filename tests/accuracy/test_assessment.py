@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -170,6 +171,17 @@ def test_one_point_in_a_stratum_has_no_variance() -> None:
     assert any("stratum forêt has one usable point" in one for one in notes(found))
     assert "nan" not in summary(found).lower()
     assert "NaN" not in json.dumps(to_json(found), allow_nan=False)
+
+
+def test_a_stratum_that_was_counted_completely_adds_no_error() -> None:
+    """Both pixels of forest are labelled, one right: its share is known, the other stratum has all the variance."""
+    design = make_design(points=(4, 2))
+    strata = (design.strata[0], replace(design.strata[1], pixels=2))
+    design = replace(design, strata=strata, classes=strata)
+    answers = ["Other land", "Other land", "Other land", "forêt", "forêt", "Other land"]
+    rows = [{"sample_id": str(k), "reference_class": one} for k, one in enumerate(answers, start=1)]
+    found = assess(design, read_responses(rows, design, place="points.csv"), reference="points.csv")
+    assert found.overall.se == pytest.approx(0.7 * math.sqrt(3 / 4 * 1 / 4 / 3))
 
 
 def test_a_stratum_without_a_label_is_refused() -> None:

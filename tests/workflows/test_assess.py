@@ -74,6 +74,27 @@ def test_the_story_finds_the_area_that_the_map_misses(pair: tuple[Path, Path], t
     assert sum(int(row[-1]) for row in matrix[1:3]) == 3000
 
 
+def test_the_strata_may_be_those_of_another_map(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    """Strata from the truth itself, so that within them only the map varies: Stehman's estimators."""
+    classmap, truth = pair
+    points = tmp_path / "points.csv"
+    size = SampleSize(total=1000, allocation="equal")
+    sample(str(classmap), points, SampleRequest(size=size, legend=tmp_path / "legend.yaml", strata=str(truth)))
+    label(points, truth_of(truth, {0: "0", 1: "1"}))
+    found = assess_map(str(classmap), points, tmp_path / "out")
+    assert "Stehman" in found.estimator
+    # every point of a stratum has its reference class: the area has no error left, the accuracy has
+    assert found.classes[1].area.value == pytest.approx(found.design.population_m2 / 3, rel=1e-3)
+    assert found.classes[1].area.se == pytest.approx(0, abs=1)
+    assert found.overall.low < 0.9 < found.overall.high
+    users = found.classes[1].users
+    assert users is not None
+    assert users.low < 0.3 / (0.3 + 2 / 3 * 0.1) < users.high
+    document = json.loads((tmp_path / "out/assessment.json").read_text())
+    assert document["design"]["strata_source"] == "truth.tif"
+    assert np.shape(document["matrix"]["counts_by_stratum"]) == (2, 2, 2)
+
+
 def test_a_geopackage_labelled_in_a_gis_is_read(pair: tuple[Path, Path], tmp_path: Path) -> None:
     classmap, _ = pair
     points = tmp_path / "points.gpkg"
