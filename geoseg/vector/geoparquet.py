@@ -1,7 +1,6 @@
 """GeoParquet as a table of features: the GDAL of pyogrio's wheels has no driver for it. Other formats are `read`'s."""
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from pyarrow import parquet
 
 from geoseg.errors import InputError
 from geoseg.vector.table import Table
+from geoseg.vector.zone_names import matches, printable
 
 
 def read_geoparquet(path: Path, name: str, *, layer: str | None, wanted: Sequence[str]) -> Table:
@@ -31,19 +31,19 @@ def read_geoparquet(path: Path, name: str, *, layer: str | None, wanted: Sequenc
         if encoding != "WKB":
             raise InputError(f"{name} holds geometry as {encoding!r}: write it as WKB with ogr2ogr -f Parquet")
         columns = [one for one in schema.names if one != primary]
-        chosen = [one for one in columns if any(re.fullmatch(k, one, re.IGNORECASE) for k in wanted)]
+        chosen = [one for one in columns if matches(one, wanted)]
         table = parquet.read_table(path, columns=[*chosen, primary], use_threads=False)
         wkb = table.column(primary).to_numpy()
         values = {one: table.column(one).to_pylist() for one in chosen}
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = "".join(one if one.isprintable() else " " for one in str(error))[:160]
+        reason = printable(str(error))[:160]
         raise InputError(f"{name} is damaged or no GeoParquet ({reason}): make it again") from error
     return Table(
         source=name,
         crs=column.get("crs", "OGC:CRS84"),
         columns=tuple(columns),
         values=values,
-        geometries=shapely.force_2d(shapely.from_wkb(wkb, on_invalid="ignore")),
+        geometries=shapely.force_2d(shapely.from_wkb(wkb, on_invalid="fix")),
         fids=tuple(range(len(wkb))),
     )
 

@@ -1,6 +1,7 @@
 """Polygon files of the user's as valid, named zones in their own CRS. Where they lie on a map is `place`'s matter."""
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +18,13 @@ from pyproj.exceptions import CRSError
 from geoseg.core.ellipsoid import horizontal
 from geoseg.errors import InputError, SceneError
 from geoseg.vector.geoparquet import read_geoparquet
-from geoseg.vector.table import NO_FIELD, Table
+from geoseg.vector.table import Table
+from geoseg.vector.zone_names import matches, name_zones, printable, shown, wanted_columns
 
 Geometries = npt.NDArray[Any]
 
 _HEAD_BYTES: Final = 1 << 16
 _POLYGON, _MULTIPOLYGON = 3, 6
-_SHOWN: Final = 5
-"""Names listed in a note before "and n more"."""
-_GUESSES: Final = ("name", "zone", r"name_\d+", ".*name", "district", "region", "label", "title", "id", "code")
-"""Columns that name zones, as patterns, the likeliest first."""
 _NOT_A_FORMAT: Final = (
     "is no GeoPackage, FlatGeobuf, GeoJSON, GeoParquet or shapefile (.shp): convert it with ogr2ogr -f GPKG"
 )
@@ -65,8 +63,8 @@ def read_zones(path: Path, *, field: str | None = None, layer: str | None = None
     """
     table = _open_table(path, layer=layer, field=field)
     crs = _check_crs(table)
-    column, values = _name_column(table, field)
-    geometries, notes = _clean(table, [_label(value, fid) for value, fid in zip(values, table.fids, strict=True)])
+    column, labels = name_zones(table, field)
+    geometries, notes = _clean(table, labels)
     names = tuple(geometries)
     if not names:
         raise InputError(f"{table.source} holds no polygon with an area: give a file of polygons")
@@ -80,17 +78,6 @@ def read_zones(path: Path, *, field: str | None = None, layer: str | None = None
     )
 
 
-def printable(text: str) -> str:
-    """A text of a file on one line, without control characters."""
-    return " ".join("".join(one if one.isprintable() else " " for one in text).split())
-
-
-def shown(names: Sequence[str]) -> str:
-    """The first names of a list, and how many more there are."""
-    rest = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
-
-
 def _open_table(path: Path, *, layer: str | None, field: str | None) -> Table:
     name = printable(path.name)
     if not path.is_file():
@@ -99,7 +86,7 @@ def _open_table(path: Path, *, layer: str | None, field: str | None) -> Table:
         with path.open("rb") as stream:
             head = stream.read(_HEAD_BYTES)
         if head.startswith(b"PAR1"):
-            return read_geoparquet(path, name, layer=layer, wanted=_wanted(field))
+            return read_geoparquet(path, name, layer=layer, wanted=wanted_columns(field))
         return _read_ogr(path, _location(path, head, name), layer=layer, field=field)
     except _FOREIGN as error:
         reason = printable(str(error).replace(str(path.parent) + "/", ""))[:160]
@@ -111,7 +98,11 @@ def _location(path: Path, head: bytes, name: str) -> str:
     if head.startswith(b"SQLite format 3\0"):
         # The SQLite driver would follow virtual tables into other files; ":" would part the prefix's path.
         return str(path) if ":" in str(path) and head[68:70] == b"GP" else f"GPKG:{path}"
-    if head[:3] == head[4:7] == b"fgb" or head[:4] == b"\x00\x00\x27\x0a":
+    if head[:4] == b"\x00\x00\x27\x0a":
+        if not any(path.with_suffix(one).exists() for one in (".shx", ".SHX")):
+            raise InputError(f"{name} has no .shx beside it: copy all files of the shapefile")
+        return str(path)
+    if head[:3] == head[4:7] == b"fgb":
         return str(path)
     if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{":
         return f"GeoJSON:{path}"
@@ -120,24 +111,22 @@ def _location(path: Path, head: bytes, name: str) -> str:
     raise InputError(f"{name} {_NOT_A_FORMAT}")
 
 
-def _wanted(field: str | None) -> list[str]:
-    """Patterns of the columns that are worth reading."""
-    return [re.escape(field)] if field is not None else list(_GUESSES)
-
-
 def _read_ogr(path: Path, location: str, *, layer: str | None, field: str | None) -> Table:
     name = printable(path.name)
     layer = _choose_layer(location, name, layer)
     info = pyogrio.read_info(location, layer=layer)
     columns = [str(one) for one in info["fields"]]
-    chosen = [one for one in columns if _matches(one, _wanted(field))]
-    notes: list[str] = []
+    chosen = [one for one in columns if matches(one, wanted_columns(field))]
     given: dict[str, Any] = {"layer": layer, "columns": chosen, "force_2d": True, "return_fids": True}
-    try:
-        meta, fids, wkb, values = pyogrio.raw.read(location, **given)
-    except UnicodeDecodeError:
-        meta, fids, wkb, values = pyogrio.raw.read(location, encoding="ISO-8859-1", **given)
-        notes.append(f"{name}: its texts are not in the encoding it states; read as ISO-8859-1")
+    notes: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            meta, fids, wkb, values = pyogrio.raw.read(location, **given)
+        except UnicodeDecodeError:
+            meta, fids, wkb, values = pyogrio.raw.read(location, encoding="ISO-8859-1", **given)
+            notes.append(f"{name}: its texts are not in the encoding it states; read as ISO-8859-1")
+    notes += sorted({f"{name}: {printable(str(one.message)).partition('. ')[0]}" for one in caught})
     found = dict(zip((str(one) for one in meta["fields"]), (list(column) for column in values), strict=True))
     if info["driver"] == "ESRI Shapefile" and not path.with_suffix(".cpg").exists():
         found = {key: _utf8_after_all(column) for key, column in found.items()}
@@ -146,7 +135,7 @@ def _read_ogr(path: Path, location: str, *, layer: str | None, field: str | None
         crs=meta["crs"],
         columns=tuple(columns),
         values=found,
-        geometries=shapely.from_wkb(wkb, on_invalid="ignore"),
+        geometries=shapely.from_wkb(wkb, on_invalid="fix"),
         fids=tuple(int(one) for one in fids),
         notes=tuple(notes),
     )
@@ -165,10 +154,6 @@ def _choose_layer(location: str, name: str, layer: str | None) -> str:
     if len(able) > 1:
         raise InputError(f"{name} has {len(able)} layers of polygons: name one of {listed} with --layer")
     return able[0]
-
-
-def _matches(column: str, patterns: Sequence[str]) -> bool:
-    return any(re.fullmatch(one, column, re.IGNORECASE) for one in patterns)
 
 
 def _utf8_after_all(values: list[Any]) -> list[Any]:
@@ -193,38 +178,6 @@ def _check_crs(table: Table) -> CRS:
         ) from error
 
 
-def _name_column(table: Table, field: str | None) -> tuple[str, list[Any]]:
-    """The column that names the zones and its values; the feature ids where there is none."""
-    if field is not None:
-        exact = [one for one in table.values if one == field] or list(table.values)
-        if not exact:
-            listed = ", ".join(printable(one) for one in table.columns) or "none"
-            raise InputError(f"{table.source} has no column {field!r}: it has {listed}")
-        return printable(exact[0]), table.values[exact[0]]
-    candidates = []
-    for pattern in _GUESSES:
-        # name_2 before name_1: the finest of nested districts
-        matching = sorted((one for one in table.values if _matches(one, [pattern])), reverse=True)
-        candidates += [one for one in matching if any(_text(value) for value in table.values[one])]
-    distinct = [one for one in candidates if len({_text(value) for value in table.values[one]} - {""}) == len(table)]
-    for one in (*distinct, *candidates):
-        return printable(one), table.values[one]
-    return NO_FIELD, list(table.fids)
-
-
-def _text(value: Any) -> str:
-    """A value of a column as a name; empty where there is none."""
-    if value is None or (isinstance(value, (float, np.floating)) and not np.isfinite(value)):
-        return ""
-    if isinstance(value, (float, np.floating)) and float(value).is_integer():
-        value = int(value)
-    return printable(str(value))
-
-
-def _label(value: Any, fid: int) -> str:
-    return _text(value) or f"feature {fid} (no name)"
-
-
 def _clean(table: Table, labels: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     """Name -> one valid geometry with an area, in the order of the file; and what had to be done for it."""
     parts: dict[str, list[Any]] = {}
@@ -242,13 +195,14 @@ def _clean(table: Table, labels: Sequence[str]) -> tuple[dict[str, Any], list[st
             parts.setdefault(name, []).append(valid)
     joined = [name for name, found in parts.items() if len(found) > 1]
     said = (
-        (repaired, "an outline that crosses itself or is otherwise invalid; repaired, look at it"),
-        (empty, "no geometry; left out"),
-        (alien, "a geometry that is no polygon; left out"),
-        (broken, "an outline without area, or beyond repair; left out"),
-        (joined, "several features; each name is one zone, its features joined"),
+        (repaired, "with an outline that crosses itself or is otherwise invalid, repaired"),
+        (empty, "without geometry, left out"),
+        (alien, "with a geometry that is no polygon, left out"),
+        (broken, "with an outline without area or beyond repair, left out"),
     )
-    notes = [f"{len(names)} with {what}: {shown(names)}" for names, what in said if names]
+    notes = [f"{len(names)} of {len(labels)} features {what}: {shown(names)}" for names, what in said if names]
+    if joined:
+        notes.append(f"features of one name are one zone: {shown(joined)}")
     return {name: found[0] if len(found) == 1 else shapely.union_all(found) for name, found in parts.items()}, notes
 
 

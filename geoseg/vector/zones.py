@@ -17,7 +17,8 @@ from geoseg.core.zone_table import ZoneArea, ZoneTable
 from geoseg.vector.coverage import pixel_shares
 from geoseg.vector.ground import ground_m2
 from geoseg.vector.place import COARSE, Placed, Placer
-from geoseg.vector.read import Zones, polygons_of, shown
+from geoseg.vector.read import Zones, polygons_of
+from geoseg.vector.zone_names import shown
 
 Labels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
@@ -164,11 +165,11 @@ def _notes(zones: Zones, placed: Placed, known: Bools, *, overlaps: bool, coarse
     """What the user must know, one line each."""
     on_map, count = shapely.is_geometry(placed.geometries), len(zones.names)
     for chosen, what in (
-        (known & on_map & ~placed.inside, "reach beyond the map; their figures are of the part on it"),
-        (known & ~on_map, "lie wholly outside the map; their figures are 0"),
-        (placed.lost, "cannot be brought onto the map's projection; left out"),
-        (~known & ~placed.lost, "are not on the Earth; left out"),
-        (_ambiguous(zones), "have an edge over half the Earth, taken the long way; cut them at the antimeridian"),
+        (known & on_map & ~placed.inside, "only in part on the map, measured there"),
+        (known & ~on_map, "wholly outside the map, measured as 0"),
+        (placed.lost, "not to be brought onto the map's projection, left out"),
+        (~known & ~placed.lost, "not on the Earth, left out"),
+        (_ambiguous(zones), "with an edge over half the Earth, taken the long way (cut it at the antimeridian)"),
     ):
         names = [zones.names[k] for k in np.flatnonzero(chosen)]
         if names:

@@ -73,6 +73,7 @@ def test_zones_are_named_by_the_likeliest_column(
 def test_a_column_can_be_named(tmp_path: Path) -> None:
     path = write(tmp_path / "zones.gpkg", {"name": list("abc"), "Bezirk (alt)": list("xyz")})
     assert read(path, field="bezirk (alt)").names == ("x", "y", "z")
+    assert read(path, field="fid").names == ("1", "2", "3")
     with pytest.raises(InputError, match=r"has no column 'area': it has name, Bezirk \(alt\)$"):
         read(path, field="area")
 
@@ -82,7 +83,7 @@ def test_features_of_one_name_are_one_zone(tmp_path: Path) -> None:
     zones = read(path)
     assert zones.names == ("a", "b")
     assert zones.geometries[0].equals(BOXES[0].buffer(0.5))
-    assert zones.notes == ("1 with several features; each name is one zone, its features joined: a",)
+    assert zones.notes == ("features of one name are one zone: a",)
 
 
 def test_what_is_no_polygon_is_left_out_and_said(tmp_path: Path) -> None:
@@ -103,18 +104,28 @@ def test_what_is_no_polygon_is_left_out_and_said(tmp_path: Path) -> None:
         "twice": 6,  # the part drawn twice is inside, not a hole
     }
     assert zones.notes == (
-        "2 with an outline that crosses itself or is otherwise invalid; repaired, look at it: bow, twice",
-        "2 with no geometry; left out: null, empty",
-        "1 with a geometry that is no polygon; left out: point",
-        "1 with an outline without area, or beyond repair; left out: line",
+        "2 of 7 features with an outline that crosses itself or is otherwise invalid, repaired: bow, twice",
+        "2 of 7 features without geometry, left out: null, empty",
+        "1 of 7 features with a geometry that is no polygon, left out: point",
+        "1 of 7 features with an outline without area or beyond repair, left out: line",
     )
+
+
+def test_what_gdal_says_is_a_note(tmp_path: Path) -> None:
+    """A ring that does not close is closed; one line, no warning."""
+    ring = [[0, 0], [1, 0], [1, 1], [0, 1]]
+    feature = {"type": "Feature", "properties": {"name": "a"}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    (tmp_path / "open.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    zones = read(tmp_path / "open.geojson")
+    assert zones.geometries[0].area == 1
+    assert zones.notes == ("open.geojson: Non closed ring detected",)
 
 
 def test_infinite_coordinates_are_left_out(tmp_path: Path) -> None:
     bad = shapely.Polygon([(0, 0), (1, float("inf")), (2, 0)])
     zones = read(write(tmp_path / "zones.fgb", {"name": ["a", "b"]}, [BOXES[0], bad], SPATIAL_INDEX="NO"))
     assert zones.names == ("a",)
-    assert "beyond repair; left out: b" in zones.notes[0]
+    assert "beyond repair, left out: b" in zones.notes[0]
 
 
 def test_a_shapefile_that_states_no_encoding(tmp_path: Path) -> None:
@@ -173,7 +184,7 @@ VRT = b'<OGRVRTDataSource><OGRVRTLayer name="a"><SrcDataSource>b.gpkg</SrcDataSo
         ("a.zip", b"PK\x03\x04zones", "is a zip archive: unpack it"),
         ("a.gpkg", b"SQLite format 3\0" + bytes(200), "cannot be read"),
         ("a.fgb", b"fgb\x03fgb\0" + bytes(200), "has no layer of polygons"),
-        ("a.shp", b"\0\0\x27\x0a" + bytes(200), "cannot be read"),
+        ("a.shp", b"\0\0\x27\x0a" + bytes(200), "has no .shx beside it: copy all files of the shapefile"),
         ("a.parquet", b"PAR1" + bytes(200) + b"PAR1", "is damaged or no GeoParquet"),
         ("a.geojson", b'{"type": "gdal_streamed_alg", "command_line": "gdal vector ! read b"}', "cannot be read"),
         ("a.geojson", b'{"type": "Topology", "objects": {}, "arcs": []}', "cannot be read"),

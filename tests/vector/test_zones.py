@@ -207,7 +207,7 @@ def test_zones_meet_at_the_antimeridian(crs: str, transform: Affine) -> None:
 def test_a_zone_drawn_across_the_antimeridian_the_wrong_way_is_said() -> None:
     grid = GeoBox((50, 50), Affine(500, 0, 300_000, 0, -500, 2_000_000), "EPSG:32601")
     zone = shapely.Polygon([(179, 17), (-179, 17), (-179, 18), (179, 18)])
-    assert any("cut them at the antimeridian: 0" in note for note in measure(grid, make_zones(4326, [zone])).notes)
+    assert any("(cut it at the antimeridian): 0" in note for note in measure(grid, make_zones(4326, [zone])).notes)
 
 
 def test_the_whole_earth_is_a_zone() -> None:
@@ -221,10 +221,10 @@ def test_the_whole_earth_is_a_zone() -> None:
     assert table.zones[1].footprint_m2 == 0
     assert table.zones[1].zone_m2 == pytest.approx(geodesic_m2(far), rel=1e-6)
     assert table.notes == (
-        "1 of 3 zones reach beyond the map; their figures are of the part on it: Earth",
-        "1 of 3 zones lie wholly outside the map; their figures are 0: far",
-        "1 of 3 zones are not on the Earth; left out: nowhere",
-        "1 of 3 zones have an edge over half the Earth, taken the long way; cut them at the antimeridian: Earth",
+        "1 of 3 zones only in part on the map, measured there: Earth",
+        "1 of 3 zones wholly outside the map, measured as 0: far",
+        "1 of 3 zones not on the Earth, left out: nowhere",
+        "1 of 3 zones with an edge over half the Earth, taken the long way (cut it at the antimeridian): Earth",
     )
 
 
