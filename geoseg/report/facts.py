@@ -91,13 +91,12 @@ def _area_facts(areas: Areas, record: RunRecord | None) -> list[Fact]:
 
 def _definition_facts(definition: Definition | None, record: RunRecord | None) -> list[Fact]:
     if definition is None:
-        meant = record.forest_definition if record else None
         value = "none was applied: no minimum area, width or canopy threshold"
-        return [Fact(label="Definition", value=value, note=f"the model bundle says: {meant}" if meant else "")]
+        meant = "what the model bundle means by forest is quoted above" if record and record.forest_definition else ""
+        return [Fact(label="Definition", value=value, note=meant)]
+    note = " ".join(one for one in (definition.source, definition.note) if one)
     return [
-        Fact(
-            label="Definition", value=definition.name, note=" ".join(filter(None, (definition.source, definition.note)))
-        ),
+        Fact(label="Definition", value=definition.name, note=note),
         Fact(label="Thresholds", value=_thresholds(definition), note=f"for {', '.join(definition.classes)}"),
     ]
 

@@ -7,30 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from geoseg.core.grid import same_grid
-from geoseg.core.picture import ClassPicture
-from geoseg.errors import GeosegError, ProductError, SceneError
-from geoseg.outcome import ProductFile, RunRecord
+from geoseg.errors import ProductError
+from geoseg.outcome import RunRecord
 from geoseg.raster.classmap import ClassMap, read_classmap, read_rows
-from geoseg.raster.overview import MAX_SIDE, draw_classes, draw_confidence, draw_scene, plan_frame
-from geoseg.raster.safety import plain, raster_env
-from geoseg.raster.scene import Scene, SceneOptions, open_scene
+from geoseg.raster.safety import raster_env
 from geoseg.report.areas_document import Areas
 from geoseg.report.assessment_document import Assessment
 from geoseg.report.change_document import Change
-from geoseg.report.content import MapContent, ReportContent
+from geoseg.report.content import ReportContent
 from geoseg.report.document import parse_document, read_document
 from geoseg.report.page import render_page
 from geoseg.report.pdf import render_pdf
-from geoseg.report.stac import make_item
-from geoseg.report.style import make_raster_qml
 from geoseg.workflows.output_file import move
-from geoseg.workflows.product import VIEWS, read_product
+from geoseg.workflows.product import read_product
+from geoseg.workflows.report_map import draw_map, find_scene
 
 REPORT: Final = "report.html"
 REPORT_PDF: Final = "report.pdf"
 _CHANGE: Final = "change.json"
-_NO_SCENE: Final = "The scene itself is not shown: {reason}; geoseg report DIR --scene FILE adds its picture."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +35,14 @@ class ReportSources:
     """A folder that geoseg assess made for this very map."""
     scene: Path | None = None
     """The scene of the run, for its picture."""
+    same_scene: bool = False
+    """The caller has just read this very scene: it is not compared with the run's record."""
 
 
 def write_report(folder: Path, sources: ReportSources | None = None, *, pdf: bool = False) -> tuple[Path, ...]:
     """report.html, and report.pdf if asked, of a finished run or change; each replaces the one that was there.
+
+    A PDF of an earlier page is removed where none is asked for: it would say something else than the page.
 
     Raises:
         ProductError: the folder is no finished product, or the assessment is damaged or of another map.
@@ -54,13 +52,15 @@ def write_report(folder: Path, sources: ReportSources | None = None, *, pdf: boo
     record = read_product(folder)
     sources = sources or ReportSources()
     if sources.scene is None:
-        sources = ReportSources(assessment=sources.assessment, scene=_find_scene(folder, record))
+        sources = ReportSources(assessment=sources.assessment, scene=find_scene(folder, record))
     page = build_report(folder, record, sources)
     contents = {REPORT: page.encode("utf-8")}
     if pdf:
         contents[REPORT_PDF] = render_pdf(page)
     for name, content in contents.items():
         _replace(folder / name, content)
+    if not pdf:
+        (folder / REPORT_PDF).unlink(missing_ok=True)
     return tuple(folder / name for name in contents)
 
 
@@ -83,7 +83,7 @@ def build_report(folder: Path, record: RunRecord, sources: ReportSources | None 
         assessment, documents["assessment.json"] = read_document(Assessment, path, made_by="assess")
         _check_assessed(assessment, folder / _map_name(change), path)
     documents["run.json"] = json.loads(record.model_dump_json(exclude={"areas", "change"}))
-    shown, remarks = _draw(folder, record, sources.scene, change)
+    shown, remarks = draw_map(folder / _map_name(change), record, scene=sources.scene, same_scene=sources.same_scene)
     return render_page(
         ReportContent(
             title=record.scene,
@@ -96,34 +96,6 @@ def build_report(folder: Path, record: RunRecord, sources: ReportSources | None 
             documents=documents,
         )
     )
-
-
-def build_item(folder: Path, record: RunRecord) -> str:
-    """The text of item.json (STAC) for the files that are in `folder`, a staging folder or a product.
-
-    Raises:
-        ProductError: the map is missing or damaged.
-    """
-    classmap = _read_map(folder)
-    names = sorted(one.name for one in folder.iterdir() if one.is_file() and one.name not in VIEWS)
-    files = {name: ProductFile(sha256=_sha256(folder / name), bytes=(folder / name).stat().st_size) for name in names}
-    item = make_item(record, classmap.grid, classmap.legend, files)
-    return json.dumps(item, indent=1, ensure_ascii=False) + "\n"
-
-
-def build_style(folder: Path) -> str:
-    """The text of classes.qml (QGIS) for the map in `folder`.
-
-    Raises:
-        ProductError: the map is missing or damaged.
-    """
-    return make_raster_qml(_read_map(folder).legend)
-
-
-def _read_map(folder: Path) -> ClassMap:
-    name = "change.tif" if (folder / _CHANGE).is_file() else "classes.tif"
-    with raster_env():
-        return read_classmap(folder / name)
 
 
 def _read_areas(folder: Path, record: RunRecord) -> tuple[Areas, Any]:
@@ -162,83 +134,6 @@ def _pixels_sha256(classmap: ClassMap) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _draw(
-    folder: Path, record: RunRecord, source: Path | None, change: Change | None
-) -> tuple[MapContent | None, tuple[str, ...]]:
-    """The pictures, and what could not be drawn and why."""
-    with raster_env():
-        classmap = read_classmap(folder / _map_name(change))
-        try:
-            frame = plan_frame(classmap.grid)
-        except SceneError as error:
-            return None, (f"{error}.",)
-        remarks: list[str] = []
-        shown = MapContent(
-            classes=draw_classes(classmap, frame),
-            legend=classmap.legend,
-            confidence=_draw_confidence(folder / "confidence.tif", classmap),
-            scene=None if source is None else draw_scene(_open_checked(source, record, classmap, remarks), frame),
-        )
-    if source is None and change is None:
-        remarks.append(_NO_SCENE.format(reason="its file was not given or is no longer the same"))
-    return shown, tuple(remarks)
-
-
-def _draw_confidence(path: Path, classmap: ClassMap) -> ClassPicture | None:
-    """On the bounds of the classes, at half their resolution: it is noisy, and only its pattern is looked at."""
-    if not path.is_file():
-        return None
-    return draw_confidence(path, classmap.grid, plan_frame(classmap.grid, max_side=MAX_SIDE // 2))
-
-
-def _open_checked(source: Path, record: RunRecord, classmap: ClassMap, remarks: list[str]) -> Scene:
-    """The scene as the run read it, once it is clear that it is the run's."""
-    settings = record.pipeline.get("scene")
-    settings = settings if isinstance(settings, dict) else {}
-    bands, collar = settings.get("bands"), settings.get("collar")
-    named = {str(key): str(value) for key, value in bands.items()} if isinstance(bands, dict) else {}
-    options = SceneOptions(collar=float(collar) if isinstance(collar, int | float) else None, allow_large=True)
-    scene = open_scene(source, bands=named, options=options)
-    if _fits(scene, record):
-        return scene
-    if scene.name != record.scene or not same_grid(scene.grid, classmap.grid):
-        raise SceneError(
-            f"{scene.name} is not the scene of this run ({plain(record.scene)}): name or grid differ; give that one, "
-            "or leave --scene out"
-        )
-    remarks.append(
-        "The picture of the scene is of a file with the name and grid of the run's input; that it is the same file "
-        "could not be proven."
-    )
-    return scene
-
-
-def _fits(scene: Scene, record: RunRecord) -> bool:
-    """Whether the fingerprint is that of the run: of the scene, or of the bands a true-color bundle takes of it."""
-    if scene.fingerprint == record.fingerprint:
-        return True
-    try:
-        return scene.select(("red", "green", "blue")).fingerprint == record.fingerprint
-    except SceneError:
-        return False
-
-
-def _find_scene(folder: Path, record: RunRecord) -> Path | None:
-    """The run's input beside its folder, if it is still the very same file."""
-    name = record.scene
-    if record.change is not None or not name or Path(name).name != name:
-        return None
-    beside = folder.resolve().parent / name
-    if not beside.exists():
-        return None
-    try:
-        with raster_env():
-            scene = open_scene(beside, options=SceneOptions(allow_large=True))
-            return beside if _fits(scene, record) else None
-    except GeosegError:
-        return None
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -22,7 +22,7 @@ from geoseg.core.window import Window
 from geoseg.outcome import ProductFile, RunRecord
 from geoseg.report.footprint import find_footprint
 from geoseg.report.stac import make_item
-from geoseg.workflows.report import build_item
+from geoseg.workflows.product import read_product
 from tests.report.products import GRID, a_legend, a_record, make_run
 
 FILES = {"classes.tif": ProductFile(sha256="ab" * 32, bytes=12), "notes.txt": ProductFile(sha256="cd" * 32, bytes=1)}
@@ -102,7 +102,8 @@ def test_a_date_does_not_pretend(acquired: str | None, expected: tuple[str | Non
 def test_an_item_is_read_back_and_says_what_was_made(tmp_path: Path) -> None:
     """pystac reads it; checksums are multihashes of the files; classes have allowed names and their own titles."""
     record = make_run(tmp_path / "out", legend=a_legend("other land", "forêt", "水"), platform="Sentinel-2B")
-    document = json.loads(build_item(tmp_path / "out", record))
+    files = read_product(tmp_path / "out").products
+    document = json.loads(json.dumps(make_item(record, GRID, a_legend("other land", "forêt", "水"), files)))
     item = pystac.Item.from_dict(document)
     assert document["stac_version"] == "1.1.0"
     assert item.properties["proj:code"] == "EPSG:32633"

@@ -17,7 +17,7 @@ from geoseg.cli import main
 from geoseg.errors import ProductError, ResourceError, SceneError
 from geoseg.raster.scene import SceneOptions, open_scene
 from geoseg.workflows.product import read_product
-from geoseg.workflows.report import ReportSources, build_style, write_report
+from geoseg.workflows.report import ReportSources, write_report
 from tests.report import made_documents
 from tests.report.pages import Page
 from tests.report.products import GRID, make_change, make_run
@@ -48,9 +48,11 @@ def test_a_report_is_a_view(tmp_path: Path) -> None:
     assert read_product(out, checksums=True) == record
     first = path.read_text()
     path.write_text("old")
+    path.with_suffix(".pdf").write_text("of the old page")
     write_report(out)
     made = "Made by geoseg"
     assert path.read_text().partition(made)[0] == first.partition(made)[0]
+    assert not path.with_suffix(".pdf").exists()
     assert not [one for one in out.iterdir() if one.name.endswith(".tmp")]
 
 
@@ -67,6 +69,9 @@ def test_the_scene_is_found_beside_only_if_it_is_the_same(tmp_path: Path) -> Non
     write_report(tmp_path / "out", ReportSources(scene=scene))
     assert shows_scene(path)
     assert "could not be proven" in path.read_text()
+    write_report(tmp_path / "out", ReportSources(scene=scene, same_scene=True))
+    assert shows_scene(path)
+    assert "could not be proven" not in path.read_text()
 
 
 def test_another_scene_is_refused(tmp_path: Path) -> None:
@@ -125,11 +130,6 @@ def test_a_pdf_beside_the_page(tmp_path: Path) -> None:
     page, pdf = write_report(tmp_path / "out", pdf=True)
     assert page.name == "report.html"
     assert pdf.read_bytes().startswith(b"%PDF")
-
-
-def test_the_style_is_of_the_map(tmp_path: Path) -> None:
-    make_run(tmp_path / "out")
-    assert build_style(tmp_path / "out").count("paletteEntry") == 3
 
 
 def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
