@@ -12,15 +12,17 @@ _SIZE = ("total", "target_se", "counts", "allocation", "expected_ua", "min_per_c
 
 def _pairs(context: click.Context, option: click.Parameter, text: str | None) -> dict[str, Any] | None:
     """`forest=75,other=100` as {name: number}: whole numbers for --counts, shares for --expected-ua."""
+    if text is None:
+        return None
     number = int if option.name == "counts" else float
-    parts = [[one.strip() for one in part.rpartition("=")] for part in (text or "").split(",")]
+    parts = [[one.strip() for one in part.rpartition("=")] for part in text.split(",")]
     try:
-        pairs = {name: number(value) for name, _, value in parts} if text is not None else {}
+        pairs = {name: number(value) for name, _, value in parts if name}
     except ValueError:
-        pairs = {"": 0}
-    if "" in pairs or (text is not None and len(pairs) != len(parts)):
+        pairs = {}
+    if len(pairs) != len(parts):
         raise click.BadParameter(f"{text!r} is not CLASS=NUMBER,… with each class once", context, option)
-    return pairs if text is not None or option.name != "counts" else None
+    return pairs
 
 
 @click.command()
@@ -29,7 +31,7 @@ def _pairs(context: click.Context, option: click.Parameter, text: str | None) ->
 @click.option("--n", "total", type=int, help="Points of the whole sample.")
 @click.option("--se", "target_se", type=float, help="Standard error of the overall accuracy to be reached: 0.01.")
 @click.option("--counts", callback=_pairs, metavar="CLASS=N,…", help="Points of each class.")
-@click.option("--allocation", type=click.Choice(["proportional", "neyman", "equal"]), default="proportional")
+@click.option("--allocation", type=click.Choice(["proportional", "neyman", "equal"]), help="How points are shared out.")
 @click.option("--expected-ua", callback=_pairs, metavar="CLASS=U,…", help="Expected user's accuracy (0.8).")
 @click.option("--min-per-class", type=int, default=30, show_default=True, help="Points of a rare class at least.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another sample.")
@@ -51,7 +53,7 @@ def sample(classmap: str, out: Path, *, overwrite: bool, as_json: bool, **option
     from geoseg.workflows.sample import SampleRequest, design_path, summarize
     from geoseg.workflows.sample import sample as draw_sample
 
-    size = SampleSize(**{name: options.pop(name) for name in _SIZE})
+    size = SampleSize(**{name: value for name in _SIZE if (value := options.pop(name)) is not None})
     design = draw_sample(classmap, out, SampleRequest(size=size, **options), overwrite=overwrite)
     if as_json:
         paths = {"path": str(out), "design": str(design_path(out))}
