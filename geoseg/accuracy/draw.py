@@ -24,7 +24,8 @@ from geoseg.errors import ProductError
 
 _WEIGHT_BITS: Final = 30
 """Of the largest weight: sums over a block stay exact, and rounding moves a chance by 1e-9 of the largest at most."""
-_MAX_PASSES: Final = 4
+_MAX_DRAWS: Final = 1 << 22
+"""Of a stratum from which nearly every pixel is wanted; beyond it the drawing gives up."""
 _ORDER_STREAM: Final = 1 << 20
 """Stream of random numbers that orders the sample; strata use their ids."""
 
@@ -60,14 +61,13 @@ class PixelWeights:
         self._area = pixel_area
         height, width = pixel_area.grid.shape
         rows = np.unique(np.linspace(0, height - 1, 9).astype(int))
-        cols = np.unique(np.linspace(0, width - 1, 9).astype(int))
-        units = [pixel_area.units_of(Window(row=r, col=c, height=1, width=1))[0, 0] for r in rows for c in cols]
-        self._scale = 2.0 ** (_WEIGHT_BITS - math.frexp(max(units))[1])
+        most = max(float(pixel_area.units_of(Window(row=int(r), col=0, height=1, width=width)).max()) for r in rows)
+        self._scale = 2.0 ** (_WEIGHT_BITS - math.frexp(most)[1])
 
     def of(self, row: int, labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        """(height, width) weights under full-width rows, whole numbers below 2^31."""
+        """(height, width) weights under full-width rows, whole numbers from 1 to 2^31."""
         window = Window(row=row, col=0, height=labels.shape[0], width=labels.shape[1])
-        whole = np.rint(self._area.units_of(window) * self._scale)
+        whole = np.maximum(np.rint(self._area.units_of(window) * self._scale), 1.0)
         return np.broadcast_to(whole, labels.shape)
 
 
@@ -118,25 +118,22 @@ def draw(source: BlockSource, found: Survey, counts: Mapping[int, int], *, seed:
     drawn: dict[int, list[Drawn]] = {}
     wanted = {stratum: count for stratum, count in counts.items() if count > 0}
     tries = {stratum: _draws_for(count, found.strata.pixels[stratum]) for stratum, count in wanted.items()}
-    for _ in range(_MAX_PASSES):
-        open_strata = {stratum: tries[stratum] for stratum in wanted if stratum not in drawn}
-        if not open_strata:
-            break
+    weights_of = PixelWeights(area)
+    while open_strata := {stratum: count for stratum, count in tries.items() if stratum not in drawn}:
         places = {
             stratum: _positions(sum(found.weights[stratum]), count, seed=seed, stream=stratum)
             for stratum, count in open_strata.items()
         }
-        for stratum, pixels in _resolve(source, found, places, PixelWeights(area)).items():
+        for stratum, pixels in _resolve(source, found, places, weights_of).items():
             distinct = list(dict.fromkeys(pixels))
             if len(distinct) >= wanted[stratum]:
                 drawn[stratum] = distinct[: wanted[stratum]]
-            tries[stratum] *= 4
-    if len(drawn) < len(wanted):
-        stratum = min(set(wanted) - set(drawn))
-        raise ProductError(
-            f"{wanted[stratum]} of the {found.strata.pixels[stratum]} pixels of stratum {stratum} were not all met, "
-            "their areas differ too much: ask for fewer points there"
-        )
+            elif tries[stratum] >= _MAX_DRAWS:
+                raise ProductError(
+                    f"{wanted[stratum]} of the {found.strata.pixels[stratum]} pixels of stratum {stratum} were not "
+                    "all met, their areas differ too much: ask for fewer points there"
+                )
+            tries[stratum] = min(4 * tries[stratum], max(_MAX_DRAWS, tries[stratum]))
     together = [one for stratum in sorted(drawn) for one in drawn[stratum]]
     order = np.argsort(_raw(seed, _ORDER_STREAM, len(together)), kind="stable")
     return [together[index] for index in order]

@@ -130,6 +130,20 @@ def test_every_pixel_of_an_equal_area_class_has_the_same_chance() -> None:
     assert stats.chi2.cdf(spread * 399 / 400, 399) == pytest.approx(0.5, abs=0.495)
 
 
+def test_every_pixel_of_a_map_up_to_the_pole_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Areas differ by a factor of 230; where that takes too many draws, it is told."""
+    labels = np.ones((170, 2), np.uint8)
+    labels[-1] = 2
+    area = PixelArea(GeoBox(labels.shape, Affine(1, 0, 0, 0, -0.5, 90), "EPSG:4326"))
+    source = source_of(labels, 50)
+    found = survey(source, area)
+    points = draw(source, found, {1: 338, 2: 2}, seed=0, area=area)
+    assert {(one.row, one.col) for one in points} == {(row, col) for row in range(170) for col in range(2)}
+    monkeypatch.setattr("geoseg.accuracy.draw._MAX_DRAWS", 10)
+    with pytest.raises(ProductError, match="338 of the 338 pixels of stratum 1 were not all met"):
+        draw(source, found, {1: 338, 2: 2}, seed=0, area=area)
+
+
 def test_seeds_differ_and_the_order_tells_nothing_of_the_class() -> None:
     labels = np.tile(np.array([[0, 1]], np.uint8), (100, 4))
     _, one = sample(labels, {0: 100, 1: 100}, seed=1)
