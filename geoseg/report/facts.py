@@ -94,10 +94,11 @@ def _definition_facts(definition: Definition | None, record: RunRecord | None) -
         value = "none was applied: no minimum area, width or canopy threshold"
         meant = "what the model bundle means by forest is quoted above" if record and record.forest_definition else ""
         return [Fact(label="Definition", value=value, note=meant)]
-    note = " ".join(one for one in (definition.source, definition.note) if one)
+    note = ". ".join(one.rstrip(". ") for one in (definition.source, definition.note) if one)
+    canopy = f"; canopy threshold: {definition.canopy_source}" if definition.canopy_source else ""
     return [
         Fact(label="Definition", value=definition.name, note=note),
-        Fact(label="Thresholds", value=_thresholds(definition), note=f"for {', '.join(definition.classes)}"),
+        Fact(label="Thresholds", value=_thresholds(definition), note=f"for {', '.join(definition.classes)}{canopy}"),
     ]
 
 
@@ -110,8 +111,7 @@ def _thresholds(definition: Definition) -> str:
     if definition.min_gap_area_m2:
         parts.append(f"gaps below {definition.min_gap_area_m2 / 1e4:g} ha filled")
     if definition.canopy_threshold_percent is not None:
-        source = f" ({definition.canopy_source})" if definition.canopy_source else ""
-        parts.append(f"canopy cover of at least {definition.canopy_threshold_percent:g} %{source}")
+        parts.append(f"canopy cover of at least {definition.canopy_threshold_percent:g} %")
     if definition.connectivity is not None:
         parts.append(f"{definition.connectivity}-connected")
     return "; ".join(parts) or "none"

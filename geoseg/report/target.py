@@ -51,8 +51,8 @@ def find_target(
 
 def _defined(ids: tuple[int, ...], definition: Definition) -> Target:
     term = definition.term.strip() or "mapped tree cover"
-    source = f" ({definition.source})" if definition.source else ""
-    return Target(ids=ids, term=term, remark=f"“{term}” here is what the definition “{definition.name}” says{source}.")
+    remark = f"Here “{term}” is what the definition “{definition.name}” says: source, thresholds and limits are below."
+    return Target(ids=ids, term=term, remark=remark)
 
 
 def _forest_remark(forest_definition: str | None) -> str:

@@ -29,8 +29,8 @@ def cautions(content: ReportContent) -> list[str]:
     undetermined = sum(rule.undetermined for rule in areas.rules)
     if undetermined:
         found.append(
-            f"{plain_number(undetermined)} patches are undetermined: they are below a threshold of the definition, but "
-            "cut by an edge, and were kept."
+            f"{plain_number(undetermined)} patches, gaps or narrow parts are undetermined: below a threshold of the "
+            "definition, but cut by an edge or by ground that was not observed, so kept as they are."
         )
     return found
 
