@@ -6,7 +6,7 @@ by scipy. Blocks only decide how many rows are looked at together, never the res
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ Int64s = npt.NDArray[np.int64]
 
 _MOST_PARTS: Final = 2**31 - 2
 _BAND_PIXELS: Final = 1 << 19
+_LEAST_COLUMN: Final = 1 << 10
 
 
 def count_patches(rows: Iterable[Labels], connectivity: Connectivity) -> dict[int, int]:
@@ -161,7 +162,7 @@ class _Parts:
     count: int
     class_of: Labels
     """(count,)."""
-    pixels: Int64s
+    pixels: Ids
     """(count,)."""
     last_row: Ids
     """(count,), from the top of the band."""
@@ -184,7 +185,7 @@ def _find_parts(band: Labels, connectivity: Connectivity) -> _Parts:
     number = np.zeros(int(component.max(initial=-1)) + 1, np.int32)
     number[component[first]] = np.arange(1, len(first) + 1, dtype=np.int32)
     of_run = number[component]
-    pixels = np.bincount(of_run, weights=np.diff(start, append=band.size), minlength=len(first) + 1).astype(np.int64)
+    pixels = np.bincount(of_run, weights=np.diff(start, append=band.size), minlength=len(first) + 1).astype(np.int32)
     last_row = np.zeros(len(first) + 1, np.int32)
     last_row[of_run] = start // max(band.shape[1], 1)  # of equal indices the last assignment stays
     return _Parts(
@@ -207,10 +208,10 @@ class _Indexer:
         self.connectivity = connectivity
         self.above: tuple[Labels, Ids] | None = None
         self.rows, self.parts = [0], [0]
-        self.classes: list[Labels] = [np.zeros(1, np.uint8)]
-        self.pixels: list[Int64s] = [np.zeros(1, np.int64)]
-        self.last_rows: list[Ids] = [np.full(1, -1, np.int32)]
-        self.edges: list[Ids] = [np.zeros((2, 0), np.int32)]
+        self.classes = _Column(np.zeros(1, np.uint8))
+        self.pixels = _Column(np.zeros(1, np.int32))
+        self.last_rows = _Column(np.full(1, -1, np.int32))
+        self.edges = _Column(np.zeros(0, np.int32)), _Column(np.zeros(0, np.int32))
 
     def feed(self, row: int, band: Labels) -> None:
         """The next rows."""
@@ -224,30 +225,26 @@ class _Indexer:
         if self.above is not None:
             label, part = self.above
             top = of_run[parts.run[:1]]
-            self.edges.append(_touching(label[None], part[None], band[:1], top, self.connectivity))
+            for column, end in zip(
+                self.edges, _touching(label[None], part[None], band[:1], top, self.connectivity), strict=True
+            ):
+                column.add(end)
         self.above = band[-1].copy(), of_run[parts.run[-1]]
-        self.classes.append(parts.class_of)
-        self.pixels.append(parts.pixels)
-        self.last_rows.append(parts.last_row + np.int32(row))
+        self.classes.add(parts.class_of)
+        self.pixels.add(parts.pixels)
+        self.last_rows.add(parts.last_row + np.int32(row))
         self.rows.append(row + len(band))
         self.parts.append(before + parts.count)
 
     def finish(self) -> ComponentIndex:
         """Parts that touch across seams become one component, numbered by its first part."""
-        edges = np.concatenate(self.edges, axis=1)
-        joined = _components(self.parts[-1] + 1, edges)
-        first = np.zeros(int(joined.max()) + 1, np.int64)
-        first[joined[::-1]] = np.arange(len(joined) - 1, -1, -1)
-        first = np.sort(first)  # part 0 stands for itself: it touches nothing
-        number = np.empty(len(first), np.int32)
-        number[joined[first]] = np.arange(len(first), dtype=np.int32)
-        component_of_part: Ids = number[joined]
+        component_of_part, first = self._joined()
         pixels = np.zeros(len(first), np.int64)
-        np.add.at(pixels, component_of_part, np.concatenate(self.pixels))
+        np.add.at(pixels, component_of_part, self.pixels.values)
         last_row = np.full(len(first), -1, np.int32)
-        np.maximum.at(last_row, component_of_part, np.concatenate(self.last_rows))
+        np.maximum.at(last_row, component_of_part, self.last_rows.values)
         return ComponentIndex(
-            class_of=np.concatenate(self.classes)[first],
+            class_of=self.classes.values[first],
             pixels=pixels,
             last_row=last_row,
             connectivity=self.connectivity,
@@ -255,6 +252,42 @@ class _Indexer:
             band_row=np.array(self.rows, np.int64),
             band_part=np.array(self.parts, np.int64),
         )
+
+    def _joined(self) -> tuple[Ids, Ids]:
+        """(component of each part, first part of each component); part 0 is component 0."""
+        first_of_part = np.arange(self.parts[-1] + 1, dtype=np.int32)
+        seam, ends = np.unique(np.concatenate([column.values for column in self.edges]), return_inverse=True)
+        joined = _components(len(seam), ends.reshape(2, -1).astype(np.int32))
+        least = np.zeros(int(joined.max(initial=-1)) + 1, np.int32)
+        least[joined[::-1]] = seam[::-1]  # of equal indices the last assignment stays
+        first_of_part[seam] = least[joined]
+        is_first = first_of_part == np.arange(self.parts[-1] + 1, dtype=np.int32)
+        number = np.cumsum(is_first, dtype=np.int32) - np.int32(1)
+        return number[first_of_part], np.flatnonzero(is_first).astype(np.int32)
+
+
+class _Column:
+    """Numbers as they come, in one array that grows: many small arrays would leave holes in memory."""
+
+    __slots__ = ("_array", "_count")
+
+    def __init__(self, values: npt.NDArray[Any]) -> None:
+        self._array, self._count = values, len(values)
+
+    def add(self, values: npt.NDArray[Any]) -> None:
+        """The next ones."""
+        stop = self._count + len(values)
+        if stop > len(self._array):
+            longer = np.empty(max(2 * len(self._array), stop, _LEAST_COLUMN), self._array.dtype)
+            longer[: self._count] = self.values
+            self._array = longer
+        self._array[self._count : stop] = values
+        self._count = stop
+
+    @property
+    def values(self) -> npt.NDArray[Any]:
+        """All of them."""
+        return self._array[: self._count]
 
 
 def _starts(block: Labels) -> npt.NDArray[np.bool_]:

@@ -27,6 +27,8 @@ _DRIVERS: Final = {".gpkg": "GPKG", ".fgb": "FlatGeobuf", ".geojson": "GeoJSON"}
 SUFFIXES: Final = (*_DRIVERS, ".parquet")
 _GPKG_VERSION: Final = "1.2"
 """Read without a warning by every GDAL since 2.3; nothing here needs a later one."""
+_INDEX_BYTES: Final = 2**23
+"""Memory in which GDAL builds the spatial index of a GeoPackage before it goes on in the file."""
 _SIDE_FILES: Final = ("-journal", "-wal", "-shm")
 _COLUMNS: Final = (
     pa.field("class_id", pa.int16(), nullable=False),
@@ -200,6 +202,7 @@ def _write_ogr(path: Path, counter: _Counter, crs: CRS, metadata: Mapping[str, s
     extension = {b"ARROW:extension:name": b"geoarrow.wkb"}
     schema = pa.schema([*_COLUMNS, pa.field(_GEOMETRY, pa.binary(), nullable=False, metadata=extension)])
     options = {"RFC7946": "YES", "COORDINATE_PRECISION": "9"} if driver == "GeoJSON" else {}
+    pyogrio.set_gdal_config_options({"OGR_GPKG_MAX_RAM_USAGE_RTREE": _INDEX_BYTES})
     pyogrio.write_arrow(
         pa.RecordBatchReader.from_batches(schema, counter.tables(schema)),
         path,

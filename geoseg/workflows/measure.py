@@ -17,6 +17,9 @@ from geoseg.vector.trace import trace_polygons
 from geoseg.vector.write import SUFFIXES, PolygonSummary, write_polygons
 from geoseg.workflows.output_file import check_free, move
 
+_CACHE_MB = 16
+"""Rows of blocks are read once a pass: a larger cache of GDAL would only keep what is never asked for again."""
+
 
 def vectorize(
     source: str,
@@ -36,7 +39,7 @@ def vectorize(
     if out.suffix.lower() not in SUFFIXES:
         raise SettingsError(f"{out}: suffix {out.suffix or 'none'} is not one of {', '.join(SUFFIXES)}")
     check_free(out, overwrite=overwrite)
-    with raster_env():
+    with raster_env(cache_mb=_CACHE_MB):
         classmap = open_classmap(source, nodata=nodata, legend=legend)
         beside = out.with_name(f".{out.stem}.{os.getpid()}.tmp{out.suffix}")
         try:
