@@ -159,12 +159,14 @@ def _settle(rows: Sequence[_Row]) -> _Settled:
 
 def _columns(rows: Sequence[Mapping[str, str]], class_column: str, place: str) -> dict[str, str]:
     """Column wanted -> column of the file; in any case, as spreadsheets and shapefiles change it."""
-    present = {one.casefold(): one for one in (rows[0] if rows else {})}
+    if not rows:
+        raise ProductError(f"{place} holds no point: give the labelled sample")
+    present = {one.casefold(): one for one in rows[0]}
     wanted = (ID_COLUMN, class_column, INTERPRETER_COLUMN, "x", "y")
     columns = {one: present[one.casefold()] for one in wanted if one.casefold() in present}
     for one, option in ((ID_COLUMN, ""), (class_column, " with --class-column")):
         if one not in columns:
-            listed = ", ".join(present.values()) or "no column"
+            listed = ", ".join(present.values())
             raise ProductError(f"{place} has no column {one} (it has {listed}): name it so, or say which{option}")
     return columns
 
