@@ -25,12 +25,17 @@ def read_document(kind: type[Kind], path: Path, *, made_by: Literal["run", "asse
     """
     again = f"make it again with geoseg {made_by}"
     try:
-        raw = json.loads(path.read_bytes())
+        raw = json.loads(path.read_bytes(), parse_constant=_refuse)
     except OSError as error:
         raise ProductError(f"{path} cannot be read ({error.strerror}): {again}, or name another folder") from error
     except (ValueError, RecursionError) as error:
         raise ProductError(f"{path} is not JSON: {again}") from error
     return parse_document(kind, raw, place=str(path), again=again), raw
+
+
+def _refuse(constant: str) -> None:
+    """Infinity and NaN are no JSON, though Python writes them."""
+    raise ValueError(f"{constant} is no JSON")
 
 
 def parse_document(kind: type[Kind], raw: Any, *, place: str, again: str) -> Kind:

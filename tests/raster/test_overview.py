@@ -44,7 +44,7 @@ def write_map(folder: Path, grid: GeoBox, *, confidence: npt.NDArray[np.uint8] |
     """classes.tif in random blocks of 16 pixels, one of them without class; gives its labels."""
     height, width = grid.shape
     coarse = np.random.default_rng(1).integers(0, 3, (-(-height // BLOCK), -(-width // BLOCK))).astype(np.uint8)
-    coarse[2, 3] = 255
+    coarse[2:3, 3:4] = 255
     labels: npt.NDArray[np.uint8] = coarse.repeat(BLOCK, axis=0).repeat(BLOCK, axis=1)[:height, :width]
     with ClassMapWriter(folder, grid=grid, legend=LEGEND, tags={}, confidence=confidence is not None, threads=1) as out:
         for row in range(0, height, 512):
@@ -141,6 +141,15 @@ def test_the_pole_is_on_no_such_map() -> None:
         plan_frame(polar)
     high = GeoBox((100, 100), Affine(0.2, 0, 10, 0, -0.2, 90), "EPSG:4326")
     assert plan_frame(high).bounds.north == 85.0
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1), (3, 2)])
+def test_a_thin_map_has_a_picture(tmp_path: Path, shape: tuple[int, int]) -> None:
+    grid = GeoBox(shape, Affine(10, 0, 500_000, 0, -10, 5_400_000), "EPSG:32633")
+    labels = write_map(tmp_path, grid)
+    drawn = draw_classes(read_classmap(tmp_path / "classes.tif"), plan_frame(grid))
+    assert set(np.unique(decode(drawn.picture))) <= set(np.unique(labels)) | {255}
+    assert (decode(drawn.picture) != 255).any()
 
 
 def test_confidence_is_drawn_in_steps(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_classes_can_be_hidden(browser: Browser, pages: dict[str, Path]) -> None
     browser.evaluate(SLIDE)
     assert browser.evaluate("document.querySelector('#map canvas').style.opacity") == "0.4"
     assert browser.evaluate("document.querySelectorAll('#map .map-confidence').length") == 0
-    browser.evaluate(CLICK.format("'Confidence'"))
+    browser.evaluate(CLICK.format("'Confidence (the darker, the less certain)'"))
     assert browser.evaluate("document.querySelectorAll('#map .map-confidence').length") == 1
     assert browser.complaints == []
 

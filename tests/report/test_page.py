@@ -182,6 +182,15 @@ def test_a_damaged_assessment_is_refused_in_one_line(tmp_path: Path, change: dic
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["", "{", '{"z": NaN}', "[1]", "\xff"])
+def test_what_is_no_document_is_refused(tmp_path: Path, text: str) -> None:
+    out = tmp_path / "out"
+    record = make_run(out)
+    (out / "areas.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ProductError, match=r"areas\.json.*make it again with geoseg run"):
+        report(out, record)
+
+
 def test_forest_is_said_only_where_something_says_it(tmp_path: Path) -> None:
     """Class names, bundle or definition; else it is mapped tree cover."""
     out = tmp_path / "trees"

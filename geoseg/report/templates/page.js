@@ -102,7 +102,7 @@
       toggle(layers, one.name, one.color, true, function (on) { visible[k] = on; drawn.show(visible); });
     });
     var others = make("fieldset", { className: "group" }, controls);
-    [["map-scene", "Scene", 1, true], ["map-confidence", "Confidence", 2, false]].forEach(function (one) {
+    [["map-scene", "Scene", 1, true], ["map-confidence", "Confidence (the darker, the less certain)", 4, false]].forEach(function (one) {
       var image = byId(one[0]);
       if (!image) { return; }
       var layer = L.imageOverlay(image.src, bounds, { zIndex: one[2], className: one[0] });
