@@ -112,7 +112,8 @@ def summary(found: Assessment) -> str:
     head = f"{'class':<{width}}  {'mapped ha':>15}  {'area ha':>15}  {level:>13}"
     lines = [f"{head}  {'user’s':>15}  {'producer’s':>15}  {'F1':>15}  {'n map':>6}  {'n ref':>6}"]
     for one in found.classes:
-        half = _ha(one.area.half_width) if math.isfinite(one.area.se) else "-"
+        known = math.isfinite(one.area.se)
+        half = "see below" if one.is_rare else _ha(one.area.half_width) if known else "-"
         rates = "  ".join(f"{text:>15}" for text in (_rate(one.users), _producers(one), _rate(one.f1)))
         lines.append(
             f"{one.name:<{width}}  {_ha(one.mapped_m2):>15}  {_ha(one.area.value):>15}  {half:>13}  {rates}  "
@@ -166,8 +167,8 @@ def _estimate_cells(name: str, found: Estimate | None) -> dict[str, str]:
 def _notes(found: Assessment) -> Iterator[str]:
     design, answers = found.design, found.responses
     yield (
-        f"intervals are at {found.level * 100:g} % confidence (z = {found.z:.4f}), by Wald, and approximate; 95 % is "
-        "the convention of the IPCC, some programmes ask for 90 %"
+        f"intervals are at {found.level * 100:g} % confidence (z = {found.z:.4f}), by Wald where no score interval "
+        "is named, and approximate; 95 % is the convention of the IPCC, some programmes ask for 90 %"
     )
     yield f"estimator: {found.estimator}"
     yield "areas are planimetric, on the WGS 84 ellipsoid, without slope or height"
