@@ -228,17 +228,16 @@ def test_the_whole_earth_is_a_zone() -> None:
     )
 
 
-@pytest.mark.parametrize("left", [-2e6, -2.06e6, -1.15e6])
+@pytest.mark.parametrize("left", [-2.06e6, -1.15e6])
 def test_a_zone_around_a_pole(left: float) -> None:
     """Drawn in degrees on a polar map: its ring is an edge along the pole, which may lie anywhere on the map."""
-    grid = GeoBox((168, 168), Affine(25_000, 0, left, 0, -25_000, 2.06e6), "EPSG:3031")
+    grid = GeoBox((84, 84), Affine(50_000, 0, left, 0, -50_000, 2.06e6), "EPSG:3031")
     cap, quarter = shapely.box(-180, -90, 180, -80), shapely.box(0, -90, 90, -80)
-    (found,) = measure(grid, make_zones(4326, [cap])).zones
-    (part,) = measure(grid, make_zones(4326, [quarter])).zones
+    found, part = measure(grid, make_zones(4326, [cap, quarter])).zones
     expected = 4 * geodesic_m2(quarter)  # a ring around the pole has no inside for a geodesic
-    # A pixel of 25 km that the border parts is as dense inside as outside.
-    assert found.area_m2[1] == pytest.approx(expected, rel=5e-6)
-    assert part.area_m2[1] == pytest.approx(expected / 4, rel=5e-6)
+    # A pixel of 50 km that the border parts is as dense inside as outside.
+    assert found.area_m2[1] == pytest.approx(expected, rel=3e-5)
+    assert part.area_m2[1] == pytest.approx(expected / 4, rel=3e-5)
 
 
 def test_no_zone_on_the_map_is_asked_about() -> None:
