@@ -18,7 +18,9 @@ from geoseg.vector.write import SUFFIXES, PolygonSummary, write_polygons
 from geoseg.workflows.output_file import check_free, move
 
 _CACHE_MB = 16
-"""Rows of blocks are read once a pass: a larger cache of GDAL would only keep what is never asked for again."""
+"""Holds the row of blocks that is read: a larger cache of GDAL would only keep what is never asked for again."""
+_ROWS = 256
+"""Read at a time: half a row of blocks, as a whole one of a wide map is much beside what tracing needs."""
 
 
 def vectorize(
@@ -46,7 +48,7 @@ def vectorize(
             summary = write_polygons(
                 beside,
                 trace_polygons(
-                    lambda: read_rows(classmap),
+                    lambda: read_rows(classmap, rows=_ROWS),
                     grid=classmap.grid,
                     legend=classmap.legend,
                     pixel_area=PixelArea(classmap.grid),
