@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from geoseg.core.legend import LandClass, Legend
 from geoseg.workflows.report import ReportSources, build_report
 from tests.report import made_documents
 from tests.report.browser import Browser
@@ -124,3 +125,30 @@ def test_it_prints(browser: Browser, pages: dict[str, Path]) -> None:
     pdf = browser.print_pdf()
     assert pdf.startswith(b"%PDF")
     assert b"/Type /Page" in pdf or b"/Type/Page" in pdf
+
+
+def test_nothing_is_cut_off_on_paper(browser: Browser, tmp_path: Path) -> None:
+    """A dozen classes and their matrices: at the width of A4 no table is wider than the page."""
+    names = tuple(f"class {k} with a rather long name" for k in range(12))
+    legend = Legend(classes=tuple(LandClass(id=k, name=one, color=f"#0000{20 * k:02x}") for k, one in enumerate(names)))
+    areas = made_documents.areas()
+    areas["classes"] = [{**areas["classes"][0], "id": k, "name": one} for k, one in enumerate(names)]
+    zone = {"zone": "Zone", "zone_m2": 1e8, "coverage_share": 0.9, "not_observed_m2": 1e7, "classes": areas["classes"]}
+    record = make_run(tmp_path / "out", legend=legend, areas={**areas, "zones": [zone]})
+    document = made_documents.assessment(sha256(tmp_path / "out" / "classes.tif"))
+    document["classes"] = [{**document["classes"][0], "id": k, "name": one} for k, one in enumerate(names)]
+    square = {"counts": [[100] * 12] * 12, "proportions": [[1 / 144] * 12] * 12}
+    document["matrix"] = {"strata": list(range(12)), "reference_classes": list(range(12)), **square}
+    (tmp_path / "assessment.json").write_text(json.dumps(document))
+    page = tmp_path / "page.html"
+    page.write_text(build_report(tmp_path / "out", record, ReportSources(assessment=tmp_path)))
+    browser.open(page, width=688)  # 182 mm at 96 pixels an inch
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    try:
+        widths = browser.evaluate(
+            "[...document.querySelectorAll('table')].map(one => one.getBoundingClientRect().right)"
+        )
+        assert max(widths) <= 689
+        assert len(widths) >= 8
+    finally:
+        browser.call("Emulation.setEmulatedMedia", media="")
