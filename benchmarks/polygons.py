@@ -70,7 +70,7 @@ def legend() -> Any:
     return Legend(classes=tuple(LandClass(id=k, name=f"class {k}", color=f"#{40 * k:02x}8080") for k in range(5)))
 
 
-def trace(path: Path, rows: int) -> Iterator[Any]:
+def trace(path: Path, rows: int, *, simplify_m: float = 0.0) -> Iterator[Any]:
     """Batches of polygons, the map read in blocks of this many rows."""
     from geoseg.core.area import PixelArea
     from geoseg.raster.classmap import read_classmap, read_rows
@@ -82,6 +82,7 @@ def trace(path: Path, rows: int) -> Iterator[Any]:
         grid=classmap.grid,
         legend=classmap.legend,
         pixel_area=PixelArea(classmap.grid),
+        simplify_m=simplify_m,
     )
 
 
@@ -120,6 +121,32 @@ def exact(path: Path) -> dict[str, Any]:
             "area_is_histogram": (area == np.bincount(labels.ravel(), minlength=5) * PIXEL_M**2).tolist() == [True] * 5,
         }
     return {**found, "results_over_block_heights": len(digests)}
+
+
+def simplify(path: Path, metres: float) -> dict[str, Any]:
+    """The coverage before and after, its validity, and how far areas drift by class."""
+    import shapely
+
+    found: dict[str, Any] = {"metres": metres}
+    for name, tolerance in (("exact", 0.0), ("simple", metres)):
+        started = time.perf_counter()
+        batches = list(trace(path, 512, simplify_m=tolerance))
+        found[f"{name}_s"] = time.perf_counter() - started
+        polygons = np.concatenate([batch.geometries for batch in batches])
+        found[f"{name}_vertices"] = int(shapely.get_num_coordinates(polygons).sum())
+    classes = np.concatenate([batch.class_id for batch in batches])
+    drawn, pixels = (
+        np.bincount(classes, weights=np.concatenate([getattr(batch, name) for batch in batches]))
+        for name in ("outline_pixels", "pixels")
+    )
+    return {
+        **found,
+        "polygons": len(polygons),
+        "invalid": int((~shapely.is_valid(polygons)).sum()),
+        "coverage_is_valid": bool(shapely.coverage_is_valid(polygons)),
+        "largest_drift": float(np.abs(drawn / pixels - 1).max()),
+        "ground_is_kept": float(abs(drawn.sum() / pixels.sum() - 1)),
+    }
 
 
 def ours(path: Path, out: Path) -> None:
@@ -216,7 +243,7 @@ def resident_mb(field: str) -> float:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=["exact", "speed", "memory"], default="speed")
+    parser.add_argument("what", nargs="?", choices=["exact", "speed", "memory", "simplify"], default="speed")
     parser.add_argument("--size", type=int)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--folder", type=Path)
@@ -226,7 +253,7 @@ def main() -> None:
         work, path, out = given.one
         print(json.dumps(run_one({"ours": ours, "peer": peer}[work], Path(path), Path(out))))
         return
-    size = given.size or {"exact": 8192, "speed": 8192, "memory": 16384}[given.what]
+    size = given.size or {"exact": 8192, "speed": 8192, "memory": 16384, "simplify": 2048}[given.what]
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         path = Path(folder) / f"{size}.tif"
         make_map(path, size)
@@ -234,6 +261,9 @@ def main() -> None:
             print(exact(path))
         elif given.what == "speed":
             print(speed(path, given.rounds))
+        elif given.what == "simplify":
+            for metres in (10.0, 20.0, 40.0):
+                print(simplify(path, metres))
         else:
             small = Path(folder) / f"{size // 4}.tif"
             make_map(small, size // 4)

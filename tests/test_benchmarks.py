@@ -6,6 +6,8 @@ import pytest
 
 from benchmarks.coverage import simulate
 from benchmarks.memory import compare
+from benchmarks.polygons import exact, make_map, simplify, speed
+from benchmarks.polygons import memory as polygon_memory
 from benchmarks.throughput import measure
 from benchmarks.zones import compare as compare_zones
 
@@ -37,3 +39,20 @@ def test_zones_close_and_are_exact(tmp_path: Path) -> None:
     rows = compare_zones(600, (20, 30), tmp_path)
     assert [float(row["class_closes_to"]) < 1e-9 for row in rows] == [True, True, False]
     assert all(float(row["zone_error"]) < 1e-6 for row in rows)
+
+
+@pytest.mark.slow
+def test_polygons_are_exact_and_compared(tmp_path: Path) -> None:
+    path = tmp_path / "map.tif"
+    make_map(path, 300)
+    found = exact(path)
+    assert found["polygons"] == found["components"] > 100
+    assert (found["invalid"], found["area_is_histogram"], found["results_over_block_heights"]) == (0, True, 1)
+    against = speed(path)
+    assert against["same"]
+    assert against["ours_invalid"] == against["peer_invalid"] == 0
+    (alone,) = polygon_memory([path])
+    assert alone["ratio"] == 1.0
+    coarse = simplify(path, 20.0)
+    assert coarse["coverage_is_valid"]
+    assert coarse["simple_vertices"] < coarse["exact_vertices"]
