@@ -119,16 +119,12 @@ def plan_of(
     radiometry: str | None,
     definition: str | None,
     overrides: tuple[str, ...],
-    mask: str | None,
-    allow_large: bool,
     config_name: str,
     config_overrides: tuple[str, ...],
     products: str | None = None,
-    aoi: Path | None = None,
-    zones: Path | None = None,
-    zone_field: str | None = None,
+    **inputs: Any,
 ) -> "ScenePlan":
-    """The plan that the options describe; the arguments are named as the options are."""
+    """The plan that the options describe; arguments are named as the options, `inputs` as the keys of a Request."""
     resolved = resolve_pipeline(
         pipeline,
         overrides,
@@ -142,15 +138,4 @@ def plan_of(
     from geoseg.workflows.plan import Request, plan_scene
 
     config = load_config(config_name, overrides=config_overrides)
-    return plan_scene(
-        Request(
-            source=scene,
-            pipeline=resolved,
-            config=config,
-            mask=mask,
-            allow_large=allow_large,
-            aoi=aoi,
-            zones=zones,
-            zone_field=zone_field,
-        )
-    )
+    return plan_scene(Request(source=scene, pipeline=resolved, config=config, **inputs))

@@ -28,7 +28,7 @@ from geoseg.workflows.final_map import write_final_map
 from geoseg.workflows.product import VIEWS, Staging
 from geoseg.workflows.provenance import peak_memory_bytes, versions
 from geoseg.workflows.report import REPORT, ReportSources, build_report
-from geoseg.workflows.zones import measure_zones
+from geoseg.workflows.zones import ZoneFile, measure_zones
 
 
 @dataclass(slots=True)
@@ -98,10 +98,8 @@ class Order:
     pixel_area: PixelArea
     """Of the grid of the map."""
     threads: int
-    zones: Path | None = None
+    zones: ZoneFile | None = None
     """Polygons to measure areas by."""
-    zone_field: str | None = None
-    """The column that names them."""
     scene: Path | None = None
     """Where the scene is, for its picture in the report."""
 
@@ -194,7 +192,8 @@ def _measure(folder: Path, tally: AreaTally, order: Order) -> AreaReport:
         report = report.with_definition(definition.to_json(order.legend), effects)
     if order.zones is None:
         return report
-    return report.with_zones(measure_zones(read_classmap(folder / "classes.tif"), order.zones, field=order.zone_field))
+    classmap = read_classmap(folder / "classes.tif")
+    return report.with_zones(measure_zones(classmap, order.zones.path, field=order.zones.field))
 
 
 def _write_polygons(folder: Path, tally: AreaTally, order: Order) -> Iterator[str]:

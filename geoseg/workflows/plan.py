@@ -22,7 +22,7 @@ from geoseg.raster.acquired import Acquired, find_acquired
 from geoseg.raster.aoi import AreaOfInterest
 from geoseg.raster.scene import Scene, SceneOptions, open_scene
 from geoseg.workflows.aoi import open_aoi
-from geoseg.workflows.zones import digest_zones
+from geoseg.workflows.zones import ZoneFile, find_zones
 
 OUTPUT_VERSION = 1
 """Raised when the same job would give other pixels or other files than before."""
@@ -73,12 +73,8 @@ class ScenePlan:
     """When the scene was taken and by what, where its files say so."""
     aoi: AreaOfInterest | None = None
     """The part of the scene that is mapped; None: all of it."""
-    zones: Path | None = None
-    """Polygons to measure areas by; they were read once, so they can be."""
-    zone_field: str | None = None
-    """Their column that names them."""
-    zones_sha256: str = ""
-    """Of what was read of them."""
+    zones: ZoneFile | None = None
+    """Polygons to measure areas by."""
 
     @property
     def panels(self) -> tuple[Window, ...]:
@@ -95,7 +91,7 @@ class ScenePlan:
         """sha256 that names the product: pipeline, bundle, inputs and output version; never the config."""
         parts = [self.pipeline.digest(), self.bundle.sha256, self.scene.fingerprint, str(OUTPUT_VERSION)]
         parts += [f"aoi {self.aoi.sha256}"] if self.aoi is not None else []
-        parts += [f"zones {self.zones_sha256}"] if self.zones is not None else []
+        parts += [f"zones {self.zones.sha256}"] if self.zones is not None else []
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @property
@@ -153,7 +149,7 @@ class ScenePlan:
             "products": list(self.pipeline.products),
             "definition": None if self.pipeline.definition is None else self.pipeline.definition.name,
             "aoi": None if self.aoi is None else self.aoi.name,
-            "zones": None if self.zones is None else self.zones.name,
+            "zones": None if self.zones is None else self.zones.path.name,
             "notes": list(self.notes),
         }
 
@@ -170,7 +166,7 @@ def plan_scene(request: Request) -> ScenePlan:
     bundle = load_bundle(pipeline.model)
     scene = found.select(bundle.spec.band_names)
     gsd_m = ground_metres(scene)
-    level, said = infer_level(scene.level, dtype=scene.dtype, band_count=len(scene.bands))
+    level, guess = infer_level(scene.level, dtype=scene.dtype, band_count=len(scene.bands))
     conversion = check_scene(
         bundle.spec,
         scene_name=scene.name,
@@ -182,16 +178,13 @@ def plan_scene(request: Request) -> ScenePlan:
     )
     if pipeline.definition is not None:
         pipeline.definition.to_json(bundle.legend)  # refuses a class that the legend does not have
-    engine = resolve_engine(
-        pipeline.inference.engine,
-        pipeline.inference.precision,
-        config.device,
-        architecture=bundle.spec.architecture,
-    )
+    wanted = pipeline.inference
+    engine = resolve_engine(wanted.engine, wanted.precision, config.device, architecture=bundle.spec.architecture)
     margin = _margin(pipeline, bundle)
     aoi = None if request.aoi is None else open_aoi(request.aoi, scene.grid)
     frozen = _freeze(pipeline, level=level, margin=margin, engine=engine)
-    converted = [f"input conversion: {conversion.description}"] if conversion and conversion.description else []
+    converted = f"input conversion: {conversion.description}" if conversion and conversion.description else None
+    said = tuple(one for one in (guess, converted) if one)
     return ScenePlan(
         source=request.source,
         scene=scene,
@@ -202,12 +195,10 @@ def plan_scene(request: Request) -> ScenePlan:
         conversion=conversion,
         engine=engine,
         gsd_m=gsd_m,
-        notes=(*scene.notes, *([said] if said else []), *converted, *(() if aoi is None else aoi.notes)),
+        notes=(*scene.notes, *said, *(() if aoi is None else aoi.notes)),
         acquired=find_acquired(scene),
         aoi=aoi,
-        zones=request.zones,
-        zone_field=request.zone_field,
-        zones_sha256="" if request.zones is None else digest_zones(request.zones, field=request.zone_field),
+        zones=None if request.zones is None else find_zones(request.zones, field=request.zone_field),
     )
 
 

@@ -45,7 +45,6 @@ def segment(plan: ScenePlan, out: Path, *, overwrite: bool = False, progress: Pr
             pixel_area=PixelArea(plan.scene.grid),
             threads=plan.config.thread_count,
             zones=plan.zones,
-            zone_field=plan.zone_field,
             scene=Path(plan.source),
         )
         with clock.of("model"):

@@ -1,6 +1,7 @@
 """Class areas by zone of a finished class map: the zones of a file of polygons, partial pixels exact."""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.core.area import PixelArea
@@ -10,6 +11,26 @@ from geoseg.raster.classmap import ClassMap, read_rows
 from geoseg.raster.safety import find_local_path, raster_env
 from geoseg.vector.read import Zones, read_zones
 from geoseg.vector.zones import measure_rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZoneFile:
+    """Zones that were read once, so that they can be: a handle, never the polygons."""
+
+    path: Path
+    field: str | None
+    """The column that names them; None: the likeliest."""
+    sha256: str
+    """Of everything that is read of them."""
+
+
+def find_zones(zones: Path, *, field: str | None = None) -> ZoneFile:
+    """A file of zones, tried before hours of work depend on it.
+
+    Raises:
+        InputError: as `measure_zones`.
+    """
+    return ZoneFile(path=zones, field=field, sha256=digest_zones(zones, field=field))
 
 
 def measure_zones(classmap: ClassMap, zones: Path, *, field: str | None = None, layer: str | None = None) -> ZoneTable:
