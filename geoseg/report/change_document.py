@@ -111,7 +111,3 @@ class Change(Document):
             names.setdefault(one.from_id, one.from_name)
             names.setdefault(one.to, one.to_name)
         return dict(sorted(names.items()))
-
-    def area_of(self, from_id: int, to: int) -> float:
-        """Square metres that went from one class to another."""
-        return sum(one.area_m2 for one in self.transitions if one.from_id == from_id and one.to == to)

@@ -18,7 +18,7 @@ from geoseg.report.content import MapContent, ReportContent
 from geoseg.report.facts import key_facts, provenance
 from geoseg.report.headline import make_headline
 from geoseg.report.numbers import FILTERS
-from geoseg.report.views import accuracy_views, area_views, cautions
+from geoseg.report.views import accuracy_views, area_views, cautions, change_views
 
 _HERE: Final = Path(__file__).parent
 _LEAFLET: Final = _HERE / "vendor" / "leaflet"
@@ -69,9 +69,7 @@ def _views(content: ReportContent) -> dict[str, Any]:
     if content.assessment is not None:
         views |= accuracy_views(content.assessment)
     if content.change is not None:
-        moved = content.change.transitions
-        views["row_total"] = lambda k: sum(one.area_m2 for one in moved if one.from_id == k)
-        views["column_total"] = lambda k: sum(one.area_m2 for one in moved if one.to == k)
+        views |= change_views(content.change)
     return views
 
 

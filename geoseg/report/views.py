@@ -1,11 +1,13 @@
 """What the templates show beside the documents themselves: cautions, rows, shares; words of page 1 are `headline`'s."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from geoseg.report.areas_document import Areas, ZoneRow
 from geoseg.report.assessment_document import AssessedClass, Assessment, Estimate
+from geoseg.report.change_document import Change
 from geoseg.report.content import ReportContent
 from geoseg.report.numbers import plain_number
 
@@ -118,3 +120,15 @@ def _design_words(found: Assessment) -> str:
         parts.append(f"interpreters agree on {100 * reference.agreement:.1f} % of the points they share")
     parts += [f"{area / 1e4:,.2f} ha excluded: {reason}" for reason, area in design.excluded_m2.items() if area]
     return "; ".join(parts) + "."
+
+
+def change_views(change: Change) -> dict[str, Any]:
+    """Square metres by (from, to), by first and by second class; 0 where nothing moved."""
+    moved: defaultdict[tuple[int, int], float] = defaultdict(float)
+    row_totals: defaultdict[int, float] = defaultdict(float)
+    column_totals: defaultdict[int, float] = defaultdict(float)
+    for one in change.transitions:
+        moved[one.from_id, one.to] += one.area_m2
+        row_totals[one.from_id] += one.area_m2
+        column_totals[one.to] += one.area_m2
+    return {"moved": moved, "row_totals": row_totals, "column_totals": column_totals}

@@ -182,7 +182,7 @@ def test_a_damaged_assessment_is_refused_in_one_line(tmp_path: Path, change: dic
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"z": NaN}', "[1]", "\xff"])
+@pytest.mark.parametrize("text", ["", "{", "[1]", "\xff", json.dumps({**made_documents.areas(), "more": float("nan")})])
 def test_what_is_no_document_is_refused(tmp_path: Path, text: str) -> None:
     out = tmp_path / "out"
     record = make_run(out)
