@@ -34,8 +34,8 @@ _MAX_LATITUDE: Final = 85.0
 _NODES: Final = 33
 _STRETCH_PERCENT: Final = (2.0, 98.0)
 _CONFIDENCE_STEP: Final = 10
-_CONFIDENCE_COLORS: Final = ("#7a0177", "#ae017e", "#dd3497", "#f768a1", "#fbb4b9", "#feebe2")
-"""Below 50 %, 50 … 59 %, …, 90 % and more: the doubtful pixels are the dark ones."""
+_CONFIDENCE_COLORS: Final = ("#7a0177", "#ae017e", "#dd3497", "#f768a1", "#fbb4b9")
+"""Below 50 %, 50 … 59 %, …, 80 … 89 %: the doubtful pixels are the dark ones; from 90 % nothing is drawn."""
 
 Pixels = npt.NDArray[Any]
 
@@ -93,7 +93,7 @@ def draw_classes(classmap: ClassMap, frame: Frame) -> ClassPicture:
 
 
 def draw_confidence(path: Path, grid: GeoBox, frame: Frame) -> ClassPicture:
-    """The confidence in steps of ten percent: `colors` are the lowest percent of a step and its color.
+    """Where the confidence is below 90 %, in steps of ten: `colors` are the lowest percent of a step and its color.
 
     Raises:
         ProductError: a block is damaged.
@@ -101,7 +101,7 @@ def draw_confidence(path: Path, grid: GeoBox, frame: Frame) -> ClassPicture:
     percent = _warp(_shrunk(path, grid, frame, nodata=NODATA), frame)
     steps = np.clip(percent // _CONFIDENCE_STEP, 4, 9) * _CONFIDENCE_STEP
     steps[percent == NODATA] = NODATA
-    colors = tuple(zip(range(40, 100, _CONFIDENCE_STEP), _CONFIDENCE_COLORS, strict=True))
+    colors = tuple(zip(range(40, 90, _CONFIDENCE_STEP), _CONFIDENCE_COLORS, strict=True))
     return ClassPicture(picture=_palette_png(steps.astype(np.uint8), dict(colors)), bounds=frame.bounds, colors=colors)
 
 

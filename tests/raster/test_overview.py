@@ -159,6 +159,7 @@ def test_confidence_is_drawn_in_steps(tmp_path: Path) -> None:
     drawn = draw_confidence(tmp_path / "confidence.tif", grid, plan_frame(grid))
     found = decode(drawn.picture)[0]
     assert set(np.unique(found)) == {40, 50, 60, 70, 80, 90, 255}
+    assert [percent for percent, _ in drawn.colors] == [40, 50, 60, 70, 80]
     rows, cols = (one.astype(int) for one in ground_of(plan_frame(grid), grid))
     middle = (slice(100, 200), slice(100, 300))
     expected = np.clip(percent[rows[middle], cols[middle]] // 10, 4, 9) * 10

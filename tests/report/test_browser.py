@@ -88,8 +88,11 @@ def test_classes_can_be_hidden(browser: Browser, pages: dict[str, Path]) -> None
     browser.evaluate(SLIDE)
     assert browser.evaluate("document.querySelector('#map canvas').style.opacity") == "0.4"
     assert browser.evaluate("document.querySelectorAll('#map .map-confidence').length") == 0
-    browser.evaluate(CLICK.format("'Confidence (the darker, the less certain)'"))
+    browser.evaluate(CLICK.format("'Confidence below 90 % (the darker, the less certain)'"))
     assert browser.evaluate("document.querySelectorAll('#map .map-confidence').length") == 1
+    levels = "['.map-confidence', 'canvas'].map(one => +getComputedStyle(document.querySelector('#map ' + one)).zIndex)"
+    above, below = browser.evaluate(levels)
+    assert above > below
     assert browser.complaints == []
 
 

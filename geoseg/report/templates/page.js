@@ -96,13 +96,13 @@
 
     var drawn = drawable(byId("map-classes"), about.classes);
     var visible = about.classes.map(function () { return true; });
-    var classes = L.svgOverlay(drawn.canvas, bounds, { zIndex: 3, interactive: false }).addTo(map);
+    var classes = L.svgOverlay(drawn.canvas, bounds, { interactive: false }).addTo(map);
     var layers = make("fieldset", { className: "group" }, controls);
     about.classes.forEach(function (one, k) {
       toggle(layers, one.name, one.color, true, function (on) { visible[k] = on; drawn.show(visible); });
     });
     var others = make("fieldset", { className: "group" }, controls);
-    [["map-scene", "Scene", 1, true], ["map-confidence", "Confidence (the darker, the less certain)", 4, false]].forEach(function (one) {
+    [["map-scene", "Scene", 1, true], ["map-confidence", "Confidence below 90 % (the darker, the less certain)", 300, false]].forEach(function (one) {
       var image = byId(one[0]);
       if (!image) { return; }
       var layer = L.imageOverlay(image.src, bounds, { zIndex: one[2], className: one[0] });
