@@ -134,38 +134,27 @@ def _change_headline(change: Change, assessment: Assessment | None) -> Headline:
         return Headline(figures=(figure,), sentences=_change_sentences(assessment))
     one = next(one for one in change.classes if one.id == target.ids[0])
     term = target.term.removeprefix("mapped ")
-    ways = (
-        (
-            "loss",
-            Figure(
-                label=f"Mapped loss of {term} {_period(change)}",
-                value=hectares(one.loss_m2),
-                unit="ha",
-                detail=_yearly(one.annual_loss_ha),
-            ),
-        ),
-        (
-            "gain",
-            Figure(
-                label=f"Mapped gain of {term}",
-                value=hectares(one.gain_m2),
-                unit="ha",
-                detail=_yearly(one.annual_gain_ha),
-            ),
-        ),
-    )
-    net = Figure(label="Net", value=signed(one.net_m2 / M2_PER_HA), unit="ha", detail=_yearly(one.annual_net_ha))
+    mapped = {
+        "loss": _measured(f"Mapped loss of {term} {_period(change)}", hectares(one.loss_m2), one.annual_loss_ha),
+        "gain": _measured(f"Mapped gain of {term}", hectares(one.gain_m2), one.annual_gain_ha),
+    }
     remarks = (target.remark,) if target.remark else ()
     sentences = (*remarks, *_change_sentences(assessment))
-    found = {way: _assessed_change(assessment, f"{one.name} {way}") for way, _ in ways}
+    found = {way: _assessed_change(assessment, f"{one.name} {way}") for way in mapped}
     if assessment is None or not any(found.values()):
-        return Headline(figures=(*(figure for _, figure in ways), net), sentences=sentences)
+        net = _measured("Net", signed(one.net_m2 / M2_PER_HA), one.annual_net_ha)
+        return Headline(figures=(*mapped.values(), net), sentences=sentences)
     figures: list[Figure] = []
-    for way, mapped in ways:
+    for way, figure in mapped.items():
         if (estimate := found[way]) is not None:
             figures.append(_estimated(estimate, assessment, f"Error-adjusted {way} of {term}"))
-        figures.append(mapped)
+        figures.append(figure)
     return Headline(figures=tuple(figures), sentences=sentences, paired=True)
+
+
+def _measured(label: str, value: str, annual_ha: float | None) -> Figure:
+    yearly = "" if annual_ha is None else f"{plain_number(annual_ha, 2)} ha per year".replace("-", "−")
+    return Figure(label=label, value=value, unit="ha", detail=yearly)
 
 
 def _assessed_change(assessment: Assessment | None, name: str) -> AssessedClass | None:
@@ -187,10 +176,6 @@ def _change_target(change: Change) -> Target | None:
         return found or Target(ids=tuple(names), term=f"class “{change.target.name}”", remark="")
     found = find_target(names, definition, meant)
     return found if found is not None and len(found.ids) == 1 else None
-
-
-def _yearly(area_ha: float | None) -> str:
-    return "" if area_ha is None else f"{plain_number(area_ha, 2)} ha per year".replace("-", "−")
 
 
 def _change_sentences(assessment: Assessment | None) -> tuple[str, ...]:
