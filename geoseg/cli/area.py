@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from geoseg.cli.options import json_option, overwrite_option, zone_options
+from geoseg.cli.options import json_option, overwrite_option, zone_options, zones_of
 
 
 @click.command()
@@ -30,6 +30,7 @@ def area(*, out: Path | None, patches: str | None, definition: str | None, as_js
             out=out,
             patches=4 if patches == "4" else 8 if patches == "8" else None,
             definition=None if definition is None else load_definition(definition),
+            zones=zones_of(chosen),
             **chosen,
         )
     )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli.options import json_option, overwrite_option, progress_option
+from geoseg.cli.options import json_option, overwrite_option, progress_option, zone_options, zones_of
 
 if TYPE_CHECKING:
     from datetime import date, datetime
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 @click.option("--legend", type=click.Path(path_type=Path), help="YAML file of both maps: class id: name.")
 @click.option("--legend1", type=click.Path(path_type=Path), help="The same of MAP1 alone.")
 @click.option("--legend2", type=click.Path(path_type=Path), help="The same of MAP2 alone.")
-@click.option("--zones", type=click.Path(path_type=Path), help="Polygons: gain and loss by zone as well.")
-@click.option("--zone-field", metavar="NAME", help="The column of --zones that names them.")
+@zone_options
 @overwrite_option
 @json_option
 @progress_option
@@ -45,12 +44,13 @@ def change(out: Path, *, overwrite: bool, as_json: bool, quiet: bool, legend: Pa
     from geoseg.workflows.change import ChangeRequest, compare
     from geoseg.workflows.product import interruptible
 
+    zones = zones_of(chosen)
     for key in ("legend1", "legend2"):
         chosen[key] = chosen[key] or legend
     for key in ("date1", "date2"):
         chosen[key] = _day(chosen[key])
     with interruptible(), progress(quiet=quiet) as listener:
-        done = compare(ChangeRequest(**chosen), out, overwrite=overwrite, progress=listener)
+        done = compare(ChangeRequest(zones=zones, **chosen), out, overwrite=overwrite, progress=listener)
     if as_json:
         print_json(done.report.to_json())
         return

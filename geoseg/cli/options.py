@@ -10,6 +10,7 @@ import click
 if TYPE_CHECKING:
     from geoseg.pipeline import Pipeline
     from geoseg.workflows.plan import ScenePlan
+    from geoseg.workflows.zones import ZoneFile
 
 Command = Callable[..., Any]
 
@@ -52,11 +53,17 @@ scene_options = _stacked(
 zone_options = _stacked(
     [
         click.option("--zones", type=click.Path(path_type=Path), help="Polygons: areas by zone, partial pixels exact."),
-        click.option("--zone-field", help="The column of --zones that names them."),
+        click.option("--zone-field", metavar="NAME", help="The column of --zones that names them."),
+        click.option("--zone-layer", metavar="NAME", help="The layer of --zones, where it has several of polygons."),
     ]
 )
-aoi_option = click.option(
-    "--aoi", type=click.Path(path_type=Path), help="Polygons: only what lies in them is mapped and counted."
+aoi_options = _stacked(
+    [
+        click.option(
+            "--aoi", type=click.Path(path_type=Path), help="Polygons: only what lies in them is mapped and counted."
+        ),
+        click.option("--aoi-layer", metavar="NAME", help="The layer of --aoi, where it has several of polygons."),
+    ]
 )
 products_option = click.option("--products", help="classes,confidence,areas,polygons,report: what to leave in OUT.")
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace the product that OUT holds.")
@@ -79,6 +86,22 @@ def parse_bands(text: str | None) -> dict[str, str]:
             raise click.BadParameter(f"{name.strip()} is named twice", param_hint="--bands")
         bands[name.strip()] = value.strip()
     return bands
+
+
+def zones_of(chosen: dict[str, Any]) -> "ZoneFile | None":
+    """Takes --zones, --zone-field and --zone-layer out of the arguments of a command.
+
+    Raises:
+        click.BadParameter: a field or layer of no zones.
+    """
+    zones, field, layer = (chosen.pop(key, None) for key in ("zones", "zone_field", "zone_layer"))
+    if zones is None and (field or layer):
+        raise click.BadParameter(f"{field or layer!r} is of no file: give --zones", param_hint="--zone-field")
+    if zones is None:
+        return None
+    from geoseg.workflows.zones import ZoneFile
+
+    return ZoneFile(path=zones, field=field, layer=layer)
 
 
 def resolve_pipeline(
@@ -125,6 +148,7 @@ def plan_of(
     **inputs: Any,
 ) -> "ScenePlan":
     """The plan that the options describe; arguments are named as the options, `inputs` as the keys of a Request."""
+    zones = zones_of(inputs)
     resolved = resolve_pipeline(
         pipeline,
         overrides,
@@ -138,4 +162,4 @@ def plan_of(
     from geoseg.workflows.plan import Request, plan_scene
 
     config = load_config(config_name, overrides=config_overrides)
-    return plan_scene(Request(source=scene, pipeline=resolved, config=config, **inputs))
+    return plan_scene(Request(source=scene, pipeline=resolved, config=config, zones=zones, **inputs))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg.cli.options import (
-    aoi_option,
+    aoi_options,
     config_options,
     json_option,
     overwrite_option,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.argument("out", type=click.Path(path_type=Path))
 @pipeline_options
 @scene_options
-@aoi_option
+@aoi_options
 @zone_options
 @products_option
 @config_options
@@ -64,7 +64,7 @@ def run(out: Path, *, dry_run: bool, overwrite: bool, as_json: bool, quiet: bool
 @click.argument("out", type=click.Path(path_type=Path))
 @pipeline_options
 @scene_options
-@aoi_option
+@aoi_options
 @zone_options
 @products_option
 @config_options

@@ -21,7 +21,7 @@ def read_geoparquet(path: Path, name: str, *, layer: str | None, wanted: Sequenc
         InputError: it cannot be read, or holds no such geometry.
     """
     if layer is not None:
-        raise InputError(f"{name} is GeoParquet, which has no layers: leave out --layer")
+        raise InputError(f"{name} is GeoParquet, which has no layers: name none")
     try:
         schema = parquet.read_schema(path)
         geo = _geo(schema, name)

@@ -152,7 +152,7 @@ def _choose_layer(location: str, name: str, layer: str | None) -> str:
     if not able:
         raise InputError(f"{name} has no layer of polygons (it has {listed or 'none'}): give a file of polygons")
     if len(able) > 1:
-        raise InputError(f"{name} has {len(able)} layers of polygons: name one of {listed} with --layer")
+        raise InputError(f"{name} has {len(able)} layers of polygons, {listed}: name one (--zone-layer, --aoi-layer)")
     return able[0]
 
 

@@ -22,7 +22,7 @@ from geoseg.raster.safety import raster_env
 from geoseg.workflows.final_map import write_final_map
 from geoseg.workflows.measure import open_classmap
 from geoseg.workflows.output_file import check_free, move
-from geoseg.workflows.zones import digest_zones, measure_zones
+from geoseg.workflows.zones import ZoneFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +39,8 @@ class AreaRequest:
     """YAML file, class id -> name."""
     patches: Literal[4, 8] | None = None
     """Count patches with this connectivity."""
-    zones: Path | None = None
+    zones: ZoneFile | None = None
     """Polygons to measure areas by."""
-    zone_field: str | None = None
-    """The column that names them."""
     definition: Definition | None = None
     """What the map is brought to first."""
     final_map: Path | None = None
@@ -97,7 +95,7 @@ def measure_areas(request: AreaRequest) -> Measured:
             if request.definition is not None:
                 report = report.with_definition(request.definition.to_json(given.legend), effects)
             if request.zones is not None:
-                report = report.with_zones(measure_zones(classmap, request.zones, field=request.zone_field))
+                report = report.with_zones(request.zones.measure(classmap))
             counts = None
             if request.patches is not None:
                 counts = count_patches((labels for _, labels in read_rows(classmap)), connectivity=request.patches)
@@ -118,10 +116,8 @@ def _check(request: AreaRequest) -> None:
             check_free(path, overwrite=request.overwrite)
     if request.final_map is not None and request.definition is None:
         raise SettingsError(f"--final-map {request.final_map}: without --definition the map stays as it is")
-    if request.zone_field is not None and request.zones is None:
-        raise SettingsError(f"--zone-field {request.zone_field}: there are no --zones")
     if request.zones is not None:
-        digest_zones(request.zones, field=request.zone_field)
+        request.zones.digest()
 
 
 @contextmanager

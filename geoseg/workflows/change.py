@@ -42,7 +42,6 @@ from geoseg.workflows.product import Staging, check_output, stage
 from geoseg.workflows.progress import Progress, Silent
 from geoseg.workflows.provenance import peak_memory_bytes, versions
 from geoseg.workflows.report import REPORT, build_report
-from geoseg.workflows.zones import digest_zones, measure_zones
 
 __all__ = ["ChangeRequest", "Compared", "compare"]
 
@@ -80,7 +79,7 @@ def compare(
         pair = open_pair(request)
         years = find_years(request, pair)
         target = find_target(pair.merged.legend, request.target)
-        zones = None if request.zones is None else digest_zones(request.zones, field=request.zone_field)
+        zones = None if request.zones is None else request.zones.digest()
         pixel_area = PixelArea(pair.first.classmap.grid)
         with stage(out, overwrite=overwrite) as staging:
             with clock.of("transitions"):
@@ -164,7 +163,7 @@ def _measure_zones(folder: Path, request: ChangeRequest, clock: Clock) -> ZoneTa
     if request.zones is None:
         return None
     with clock.of("zones"):
-        return measure_zones(read_classmap(folder / "change.tif"), request.zones, field=request.zone_field)
+        return request.zones.measure(read_classmap(folder / "change.tif"))
 
 
 def _publish(staging: Staging, settings: dict[str, JsonValue], report: ChangeReport, clock: Clock) -> RunRecord:

@@ -23,6 +23,7 @@ from geoseg.raster.safety import find_local_file, find_local_path, plain
 from geoseg.workflows.measure import open_classmap
 from geoseg.workflows.product import RECORD, read_product
 from geoseg.workflows.progress import Progress
+from geoseg.workflows.zones import ZoneFile
 
 Labels = npt.NDArray[np.uint8]
 CLASSES: Final = "classes.tif"
@@ -49,10 +50,8 @@ class ChangeRequest:
     """The value that is no class, where the maps have no tag."""
     legend1: Path | None = None
     legend2: Path | None = None
-    zones: Path | None = None
+    zones: ZoneFile | None = None
     """Polygons by which gain and loss are told as well."""
-    zone_field: str | None = None
-    """The column of `zones` that names them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

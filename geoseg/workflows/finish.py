@@ -28,7 +28,7 @@ from geoseg.workflows.final_map import write_final_map
 from geoseg.workflows.product import VIEWS, Staging
 from geoseg.workflows.provenance import peak_memory_bytes, versions
 from geoseg.workflows.report import REPORT, ReportSources, build_report
-from geoseg.workflows.zones import ZoneFile, measure_zones
+from geoseg.workflows.zones import ZoneFile
 
 
 @dataclass(slots=True)
@@ -192,8 +192,7 @@ def _measure(folder: Path, tally: AreaTally, order: Order) -> AreaReport:
         report = report.with_definition(definition.to_json(order.legend), effects)
     if order.zones is None:
         return report
-    classmap = read_classmap(folder / "classes.tif")
-    return report.with_zones(measure_zones(classmap, order.zones.path, field=order.zones.field))
+    return report.with_zones(order.zones.measure(read_classmap(folder / "classes.tif")))
 
 
 def _write_polygons(folder: Path, tally: AreaTally, order: Order) -> Iterator[str]:

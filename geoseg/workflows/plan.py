@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from geoseg.raster.acquired import Acquired, find_acquired
 from geoseg.raster.aoi import AreaOfInterest
 from geoseg.raster.scene import Scene, SceneOptions, open_scene
 from geoseg.workflows.aoi import open_aoi
-from geoseg.workflows.zones import ZoneFile, find_zones
+from geoseg.workflows.zones import ZoneFile
 
 OUTPUT_VERSION = 1
 """Raised when the same job would give other pixels or other files than before."""
@@ -42,10 +43,10 @@ class Request:
     """Accept a file that unpacks to over 200 times its size."""
     aoi: Path | None = None
     """Polygons: only what lies in them is mapped."""
-    zones: Path | None = None
+    aoi_layer: str | None = None
+    """Their layer; None: the only one with polygons."""
+    zones: ZoneFile | None = None
     """Polygons to measure areas by."""
-    zone_field: str | None = None
-    """Their column that names them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +76,8 @@ class ScenePlan:
     """The part of the scene that is mapped; None: all of it."""
     zones: ZoneFile | None = None
     """Polygons to measure areas by."""
+    zones_sha256: str = ""
+    """Of what is read of them."""
 
     @property
     def panels(self) -> tuple[Window, ...]:
@@ -91,7 +94,7 @@ class ScenePlan:
         """sha256 that names the product: pipeline, bundle, inputs and output version; never the config."""
         parts = [self.pipeline.digest(), self.bundle.sha256, self.scene.fingerprint, str(OUTPUT_VERSION)]
         parts += [f"aoi {self.aoi.sha256}"] if self.aoi is not None else []
-        parts += [f"zones {self.zones.sha256}"] if self.zones is not None else []
+        parts += [f"zones {self.zones_sha256}"] if self.zones is not None else []
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @property
@@ -181,10 +184,8 @@ def plan_scene(request: Request) -> ScenePlan:
     wanted = pipeline.inference
     engine = resolve_engine(wanted.engine, wanted.precision, config.device, architecture=bundle.spec.architecture)
     margin = _margin(pipeline, bundle)
-    aoi = None if request.aoi is None else open_aoi(request.aoi, scene.grid)
+    aoi = None if request.aoi is None else open_aoi(request.aoi, scene.grid, layer=request.aoi_layer)
     frozen = _freeze(pipeline, level=level, margin=margin, engine=engine)
-    converted = f"input conversion: {conversion.description}" if conversion and conversion.description else None
-    said = tuple(one for one in (guess, converted) if one)
     return ScenePlan(
         source=request.source,
         scene=scene,
@@ -195,10 +196,11 @@ def plan_scene(request: Request) -> ScenePlan:
         conversion=conversion,
         engine=engine,
         gsd_m=gsd_m,
-        notes=(*scene.notes, *said, *(() if aoi is None else aoi.notes)),
+        notes=(*scene.notes, *_said(guess, conversion), *(() if aoi is None else aoi.notes)),
         acquired=find_acquired(scene),
         aoi=aoi,
-        zones=None if request.zones is None else find_zones(request.zones, field=request.zone_field),
+        zones=request.zones,
+        zones_sha256="" if request.zones is None else request.zones.digest(),
     )
 
 
@@ -221,6 +223,14 @@ def _freeze(pipeline: Pipeline, *, level: Level | None, margin: int, engine: Res
             "inference": pipeline.inference.model_copy(update={"engine": engine.engine, "precision": engine.precision}),
         }
     )
+
+
+def _said(guess: str | None, conversion: Conversion | None) -> Iterator[str]:
+    """What was taken for granted of the pixel values, and what is done to them."""
+    if guess:
+        yield guess
+    if conversion is not None and conversion.description:
+        yield f"input conversion: {conversion.description}"
 
 
 def ground_metres(scene: Scene) -> float:

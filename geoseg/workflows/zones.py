@@ -15,22 +15,29 @@ from geoseg.vector.zones import measure_rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZoneFile:
-    """Zones that were read once, so that they can be: a handle, never the polygons."""
+    """Zones by which areas are told: a handle, never the polygons."""
 
     path: Path
-    field: str | None
+    field: str | None = None
     """The column that names them; None: the likeliest."""
-    sha256: str
-    """Of everything that is read of them."""
+    layer: str | None = None
+    """The layer; None: the only one with polygons."""
 
+    def digest(self) -> str:
+        """sha256 of everything that is read of them: tried before hours of work depend on them.
 
-def find_zones(zones: Path, *, field: str | None = None) -> ZoneFile:
-    """A file of zones, tried before hours of work depend on it.
+        Raises:
+            InputError: as `measure_zones`.
+        """
+        found = _open_zones(self.path, field=self.field, layer=self.layer)
+        digest = hashlib.sha256("\n".join([found.crs.to_wkt(), *found.names]).encode())
+        for geometry in found.geometries:
+            digest.update(geometry.wkb)
+        return digest.hexdigest()
 
-    Raises:
-        InputError: as `measure_zones`.
-    """
-    return ZoneFile(path=zones, field=field, sha256=digest_zones(zones, field=field))
+    def measure(self, classmap: ClassMap) -> ZoneTable:
+        """Zone x class, as `measure_zones`."""
+        return measure_zones(classmap, self.path, field=self.field, layer=self.layer)
 
 
 def measure_zones(classmap: ClassMap, zones: Path, *, field: str | None = None, layer: str | None = None) -> ZoneTable:
@@ -49,19 +56,6 @@ def measure_zones(classmap: ClassMap, zones: Path, *, field: str | None = None, 
     found = _open_zones(zones, field=field, layer=layer)
     with raster_env():
         return measure_rows(read_rows(classmap), found, PixelArea(classmap.grid))
-
-
-def digest_zones(zones: Path, *, field: str | None = None, layer: str | None = None) -> str:
-    """sha256 of everything that is read of zones, so that a plan refuses what cannot be used and names what can.
-
-    Raises:
-        InputError: as `measure_zones`.
-    """
-    found = _open_zones(zones, field=field, layer=layer)
-    digest = hashlib.sha256("\n".join([found.crs.to_wkt(), *found.names]).encode())
-    for geometry in found.geometries:
-        digest.update(geometry.wkb)
-    return digest.hexdigest()
 
 
 def _open_zones(zones: Path, *, field: str | None, layer: str | None) -> Zones:

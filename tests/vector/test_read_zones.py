@@ -145,14 +145,14 @@ def test_layers(tmp_path: Path) -> None:
     write(path, {"name": ["p"]}, [shapely.Point(0, 0)], layer="towns")
     assert read(path).names == ("a", "b", "c")
     write(path, {"name": list("xyz")}, layer="parks")
-    with pytest.raises(InputError, match=r"has 2 layers of polygons: name one of districts .* with --layer"):
+    with pytest.raises(InputError, match=r"has 2 layers of polygons, districts .*: name one"):
         read(path)
     assert read(path, layer="parks").names == ("x", "y", "z")
     with pytest.raises(InputError, match=r"has no layer 'roads': it has districts \(Polygon\), towns \(Point\)"):
         read(path, layer="roads")
     with pytest.raises(InputError, match="has no layer of polygons"):
         read(write(tmp_path / "towns.gpkg", {"name": ["p"]}, [shapely.Point(0, 0)]))
-    with pytest.raises(InputError, match="has no layers: leave out --layer"):
+    with pytest.raises(InputError, match="has no layers: name none"):
         read(write(tmp_path / "zones.parquet", {"name": list("abc")}), layer="a")
 
 

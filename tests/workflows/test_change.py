@@ -21,6 +21,7 @@ from geoseg.raster.classmap import read_classmap
 from geoseg.workflows.areas import AreaRequest, measure_areas
 from geoseg.workflows.change import ChangeRequest, Compared, compare
 from geoseg.workflows.product import read_product
+from geoseg.workflows.zones import ZoneFile
 from tests.raster.factory import make_raster
 
 UTM = "EPSG:32633"
@@ -285,7 +286,7 @@ def test_zones_say_what_the_matrix_says(compared: Compare, tmp_path: Path) -> No
     crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}}
     zones = tmp_path / "zones.geojson"
     zones.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": features}))
-    done = compared(zones=zones, years=4)
+    done = compared(zones=ZoneFile(path=zones), years=4)
     document = json.loads((tmp_path / "out" / "change.json").read_text())
     pixel = document["footprint_m2"] / 12
     west, east, far = document["zones"]
@@ -304,7 +305,7 @@ def test_zones_say_what_the_matrix_says(compared: Compare, tmp_path: Path) -> No
 
 def test_bad_zones_are_noticed_before_the_work(compared: Compare, tmp_path: Path) -> None:
     with pytest.raises(GeosegError, match=r"absent\.gpkg"):
-        compared(zones=tmp_path / "absent.gpkg")
+        compared(zones=ZoneFile(path=tmp_path / "absent.gpkg"))
     assert not (tmp_path / "out").exists()
 
 

@@ -15,6 +15,7 @@ from geoseg.pipeline import Pipeline
 from geoseg.workflows.areas import AreaRequest, measure_areas
 from geoseg.workflows.plan import Request, ScenePlan, plan_scene
 from geoseg.workflows.segment import segment
+from geoseg.workflows.zones import ZoneFile
 from tests.cli.test_run import geoseg
 from tests.model.bundles import tiny_bundle
 from tests.workflows.test_segment import NORTH_UP, RGB, read, write_scene
@@ -83,7 +84,7 @@ def test_an_area_of_interest_changes_nothing_inside_and_is_counted_outside(case:
 def test_everything_describes_the_final_map(case: Path) -> None:
     """Areas, polygons and zones of the map after the rules; what is no class is told apart as before them."""
     draft = segment(plan_of(case, aoi=case / "area.gpkg"), case / "draft")
-    plan = plan_of(case, aoi=case / "area.gpkg", definition=DEFINITION, zones=case / "area.gpkg")
+    plan = plan_of(case, aoi=case / "area.gpkg", definition=DEFINITION, zones=ZoneFile(path=case / "area.gpkg"))
     final = segment(plan, case / "final")
     labels = read(case / "final/classes.tif")
     before = read(case / "draft/classes.tif")
