@@ -3,13 +3,13 @@
 import os
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from geoseg.section import Section
 
 
-class ClusterSection(BaseModel):
+class ClusterSection(Section):
     """Who works at the scenes of a batch, and how much patience there is with them. Times are seconds."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["here", "local", "address"] = Field(
         default="here",
@@ -51,10 +51,8 @@ class ClusterSection(BaseModel):
         return self
 
 
-class Config(BaseModel):
+class Config(Section):
     """How to run on this machine."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(default="laptop", description="the name users choose it by")
     description: str = Field(default="", description="one line for humans")
@@ -66,7 +64,6 @@ class Config(BaseModel):
     panel_width: int = Field(
         default=4096, ge=512, multiple_of=512, description="width of the column strips a scene is walked in"
     )
-
     cluster: ClusterSection = Field(default=ClusterSection(), description="who works at the scenes of a batch")
 
     @property

@@ -38,7 +38,9 @@ class Facts(BaseModel):
 class RunRecord(Facts):
     """run.json: what was made, from what, by what. It is written last; a folder without it is no product."""
 
-    format: Literal["geoseg run 1"] = Field(default="geoseg run 1", description="kind and version of this file")
+    format: Literal["geoseg run 1", "geoseg change 1"] = Field(
+        default="geoseg run 1", description="kind and version of this file: of a scene, or of two maps compared"
+    )
     geoseg: str = Field(description="version of geoseg")
     scene: str = Field(description="name of the scene")
     fingerprint: str = Field(description="size and modification time of the scene's files")
@@ -58,6 +60,7 @@ class RunRecord(Facts):
     started: AwareDatetime = Field(description="when the run began")
     finished: AwareDatetime = Field(description="when its products were complete")
     areas: dict[str, JsonValue] = Field(default_factory=dict, description="the area report")
+    change: dict[str, JsonValue] | None = Field(default=None, description="change.json, where two maps were compared")
     products: dict[FileName, ProductFile] = Field(default_factory=dict, description="the finished files by name")
 
     def with_products(self, products: dict[str, ProductFile]) -> "RunRecord":

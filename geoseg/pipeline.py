@@ -4,19 +4,16 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from geoseg.definition import Definition
+from geoseg.section import Section
 
 Level = Literal["toa", "surface", "display8"]
 """What pixel values mean: top-of-atmosphere or surface reflectance, or an 8-bit display image."""
-Product = Literal["classes", "confidence", "areas", "polygons"]
+Product = Literal["classes", "confidence", "areas", "polygons", "report"]
 Engine = Literal["torch-cpu", "torch-cuda"]
 Precision = Literal["fp32", "bf16"]
-
-
-class Section(BaseModel):
-    """A part of a pipeline: immutable, and every key is known."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class SceneSection(Section):
@@ -68,6 +65,12 @@ class PolygonsSection(Section):
     """The polygons product."""
 
     format: Literal["gpkg", "parquet", "fgb", "geojson"] = Field(default="gpkg", description="file format")
+    simplify_m: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="tolerance in ground metres of outlines that stay edge-matched; areas stay those of the pixels",
+    )
 
 
 class Pipeline(Section):
@@ -80,8 +83,11 @@ class Pipeline(Section):
     tiling: TilingSection = TilingSection()
     inference: InferenceSection = InferenceSection()
     polygons: PolygonsSection = PolygonsSection()
+    definition: Definition | None = Field(
+        default=None, description="what the map is brought to: minimum area, width and gap of the defined cover"
+    )
     products: tuple[Product, ...] = Field(
-        default=("classes", "confidence", "areas", "polygons"), description="what a run leaves in its folder"
+        default=("classes", "confidence", "areas", "polygons", "report"), description="what a run leaves in its folder"
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Finding and loading pipelines and configs: by name among the shipped ones, or as a YAML file."""
+"""Finding and loading pipelines, configs and definitions: by name among the shipped ones, or as a YAML file."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from geoseg.config import Config
+from geoseg.definition import Definition
 from geoseg.errors import SettingsError
 from geoseg.pipeline import Pipeline
 
@@ -35,8 +36,17 @@ def load_config(name: str, *, overrides: Sequence[str] = ()) -> Config:
     return _load(Config, "configs", name, overrides, flag="--set-config")
 
 
+def load_definition(name: str) -> Definition:
+    """The definition of that name or file.
+
+    Raises:
+        SettingsError: there is none, or a key or value in it is wrong.
+    """
+    return _load(Definition, "pipelines/definitions", name, (), flag="")
+
+
 def dump(value: BaseModel) -> str:
-    """The YAML of a pipeline or config; loading it gives an equal value."""
+    """The YAML of such a value; loading it gives an equal value."""
     return yaml.safe_dump(value.model_dump(mode="json"), sort_keys=False)
 
 
@@ -56,7 +66,7 @@ def parse(kind: type[Value], text: str, *, place: str) -> Value:
 
 
 def shipped(folder: str) -> dict[str, Path]:
-    """The YAML files that come with geoseg in `pipelines` or `configs`, by name."""
+    """The YAML files that come with geoseg in `pipelines`, `configs` or `pipelines/definitions`, by name."""
     for place in (_PACKAGE / f"_{folder}", _PACKAGE.parent / folder):
         if place.is_dir():
             return {path.stem: path for path in sorted(place.glob("*.yaml"))}

@@ -25,14 +25,18 @@ class Verb(NamedTuple):
 
 
 VERBS = {
-    "run": Verb("run", "run", "Scene in; class map, confidence, polygons and areas out."),
+    "run": Verb("run", "run", "Scene in; class map, polygons, areas and report out."),
     "plan": Verb("run", "plan", "What `run` would do: tiles, memory, outputs, time."),
     "demo": Verb("demo", "demo", "Make the embedded scene, whose true area is known, and run it."),
     "tile": Verb("stages", "tile", "Cut a scene into overlapping patches with an index."),
     "predict": Verb("stages", "predict", "Score patches with a model."),
     "stitch": Verb("stages", "stitch", "Blend scores back into one class map."),
     "polygons": Verb("products", "polygons", "Vectorize a class map: GPKG, GeoParquet, FlatGeobuf, GeoJSON."),
-    "area": Verb("products", "area", "Ellipsoidal area by class; patch counts."),
+    "area": Verb("area", "area", "Ellipsoidal area by class and zone; patch counts."),
+    "sample": Verb("sample", "sample", "Stratified reference sample of a class map, ready to be labelled."),
+    "assess": Verb("assess", "assess", "Accuracy and error-adjusted area of a class map from a labelled sample."),
+    "change": Verb("change", "change", "Gain, loss and the full matrix of change between two class maps."),
+    "report": Verb("report", "report", "The page of a finished run or change, made again from what it left."),
     "scene": Verb("scene", "scene", "What is found in a scene: bands, grid, radiometry."),
     "batch": Verb("batch", "batch", "An archive of scenes: plan, run, status, failures, report, repair, script."),
     "train": Verb("train", "train", "Train a model and pack it as a bundle."),

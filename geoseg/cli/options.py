@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,6 +10,7 @@ import click
 if TYPE_CHECKING:
     from geoseg.pipeline import Pipeline
     from geoseg.workflows.plan import ScenePlan
+    from geoseg.workflows.zones import ZoneFile
 
 Command = Callable[..., Any]
 
@@ -32,6 +34,7 @@ pipeline_options = _stacked(
             type=click.Choice(["toa", "surface", "display8"]),
             help="What the pixel values mean, where the file does not say.",
         ),
+        click.option("--definition", help="What the map is brought to: a shipped definition (fao) or a YAML file."),
         click.option("--set", "overrides", multiple=True, metavar="K=V", help="Override a pipeline key."),
     ]
 )
@@ -47,6 +50,22 @@ scene_options = _stacked(
         click.option("--allow-large", is_flag=True, help="Accept a file that unpacks to over 200 times its size."),
     ]
 )
+zone_options = _stacked(
+    [
+        click.option("--zones", type=click.Path(path_type=Path), help="Polygons: areas by zone, partial pixels exact."),
+        click.option("--zone-field", metavar="NAME", help="The column of --zones that names them."),
+        click.option("--zone-layer", metavar="NAME", help="The layer of --zones, where it has several of polygons."),
+    ]
+)
+aoi_options = _stacked(
+    [
+        click.option(
+            "--aoi", type=click.Path(path_type=Path), help="Polygons: only what lies in them is mapped and counted."
+        ),
+        click.option("--aoi-layer", metavar="NAME", help="The layer of --aoi, where it has several of polygons."),
+    ]
+)
+products_option = click.option("--products", help="classes,confidence,areas,polygons,report: what to leave in OUT.")
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace the product that OUT holds.")
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 progress_option = click.option("--quiet", is_flag=True, help="No progress, no notes.")
@@ -69,6 +88,22 @@ def parse_bands(text: str | None) -> dict[str, str]:
     return bands
 
 
+def zones_of(chosen: dict[str, Any]) -> "ZoneFile | None":
+    """Takes --zones, --zone-field and --zone-layer out of the arguments of a command.
+
+    Raises:
+        click.BadParameter: a field or layer of no zones.
+    """
+    zones, field, layer = (chosen.pop(key, None) for key in ("zones", "zone_field", "zone_layer"))
+    if zones is None and (field or layer):
+        raise click.BadParameter(f"{field or layer!r} is of no file: give --zones", param_hint="--zone-field")
+    if zones is None:
+        return None
+    from geoseg.workflows.zones import ZoneFile
+
+    return ZoneFile(path=zones, field=field, layer=layer)
+
+
 def resolve_pipeline(
     name: str,
     overrides: Sequence[str],
@@ -76,12 +111,16 @@ def resolve_pipeline(
     model: str | None = None,
     bands: str | None = None,
     radiometry: str | None = None,
+    definition: str | None = None,
     products: str | None = None,
 ) -> "Pipeline":
-    """The pipeline that the options describe: a named one, then --set, then the flags."""
-    from geoseg.presets import load_pipeline
+    """The pipeline that the options describe: a named one, then the flags and --set."""
+    from geoseg.presets import load_definition, load_pipeline
 
     flags = [*overrides]
+    if definition:  # before --set, which may change a key of it
+        content = load_definition(definition).model_dump(mode="json")
+        flags.insert(0, f"definition={json.dumps(content, ensure_ascii=False)}")
     named = parse_bands(bands)
     if model:
         flags.append(f"model={json.dumps(model, ensure_ascii=False)}")
@@ -101,17 +140,26 @@ def plan_of(
     model: str | None,
     bands: str | None,
     radiometry: str | None,
+    definition: str | None,
     overrides: tuple[str, ...],
-    mask: str | None,
-    allow_large: bool,
     config_name: str,
     config_overrides: tuple[str, ...],
     products: str | None = None,
+    **inputs: Any,
 ) -> "ScenePlan":
-    """The plan that the options describe; the arguments are named as the options are."""
-    resolved = resolve_pipeline(pipeline, overrides, model=model, bands=bands, radiometry=radiometry, products=products)
+    """The plan that the options describe; arguments are named as the options, `inputs` as the keys of a Request."""
+    zones = zones_of(inputs)
+    resolved = resolve_pipeline(
+        pipeline,
+        overrides,
+        model=model,
+        bands=bands,
+        radiometry=radiometry,
+        definition=definition,
+        products=products,
+    )
     from geoseg.presets import load_config
     from geoseg.workflows.plan import Request, plan_scene
 
     config = load_config(config_name, overrides=config_overrides)
-    return plan_scene(Request(source=scene, pipeline=resolved, config=config, mask=mask, allow_large=allow_large))
+    return plan_scene(Request(source=scene, pipeline=resolved, config=config, zones=zones, **inputs))

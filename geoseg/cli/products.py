@@ -1,4 +1,4 @@
-"""`geoseg polygons` and `geoseg area`: what can be made of a finished class map, geoseg's or not."""
+"""`geoseg polygons`: outlines of a finished class map, geoseg's or not."""
 
 from pathlib import Path
 
@@ -12,59 +12,36 @@ from geoseg.cli.options import json_option, overwrite_option
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--nodata", type=int, help="The value that is no class, where the map has no tag.")
 @click.option("--legend", type=click.Path(path_type=Path), help="YAML file: class id: name.")
+@click.option(
+    "--simplify", "simplify_m", type=float, default=0.0, metavar="METRES", help="Leave out vertices of outlines."
+)
 @overwrite_option
 @json_option
 def polygons(
-    classmap: str, out: Path, *, nodata: int | None, legend: Path | None, overwrite: bool, as_json: bool
+    classmap: str,
+    out: Path,
+    *,
+    nodata: int | None,
+    legend: Path | None,
+    simplify_m: float,
+    overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Vectorize CLASSMAP into OUT: .gpkg, .parquet, .fgb or .geojson.
 
-    4-connected polygons with class, ellipsoidal area, geodesic perimeter and component id.
+    4-connected polygons with class, ellipsoidal area, geodesic perimeter and component id. Areas and perimeters are
+    those of the pixels, simplified or not.
     """
     from geoseg.cli.show import print_json
     from geoseg.workflows.measure import vectorize
 
-    summary = vectorize(classmap, out, nodata=nodata, legend=legend, overwrite=overwrite)
+    summary = vectorize(classmap, out, nodata=nodata, legend=legend, simplify_m=simplify_m, overwrite=overwrite)
+    drift = summary.drift if simplify_m else {}
     if as_json:
-        print_json({"schema": "geoseg/polygons/1", "path": str(out), "polygons": summary.count})
-    else:
-        click.echo(f"{summary.count} polygons", err=True)
-        click.echo(str(out))
-
-
-@click.command()
-@click.argument("classmap")
-@click.argument("out", type=click.Path(path_type=Path), required=False)
-@click.option("--nodata", type=int, help="The value that is no class, where the map has no tag.")
-@click.option("--legend", type=click.Path(path_type=Path), help="YAML file: class id: name.")
-@click.option("--patches", type=click.Choice(["4", "8"]), help="Count patches, 4- or 8-connected.")
-@overwrite_option
-@json_option
-def area(
-    classmap: str,
-    out: Path | None,
-    *,
-    nodata: int | None,
-    legend: Path | None,
-    patches: str | None,
-    overwrite: bool,
-    as_json: bool,
-) -> None:
-    """Ellipsoidal area of each class of CLASSMAP; with OUT (.csv or .json) also as a file."""
-    from geoseg.cli.show import print_json
-    from geoseg.workflows.measure import measure
-
-    measured = measure(
-        classmap,
-        out,
-        nodata=nodata,
-        legend=legend,
-        patches=4 if patches == "4" else 8 if patches == "8" else None,
-        overwrite=overwrite,
-    )
-    if as_json:
-        print_json(measured.to_json())
+        document = {"schema": "geoseg/polygons/1", "path": str(out), "polygons": summary.count}
+        print_json({**document, "simplify_m": simplify_m, "drift": drift})
         return
-    click.echo(measured.summary())
-    if out is not None:
-        click.echo(str(out))
+    click.echo(f"{summary.count} polygons", err=True)
+    for name, share in drift.items():
+        click.echo(f"{name}: area inside the simplified outlines {share:+.4%}", err=True)
+    click.echo(str(out))

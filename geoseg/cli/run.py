@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg.cli.options import (
+    aoi_options,
     config_options,
     json_option,
     overwrite_option,
     pipeline_options,
     plan_of,
+    products_option,
     progress_option,
     scene_options,
+    zone_options,
 )
 
 if TYPE_CHECKING:
@@ -24,14 +27,16 @@ if TYPE_CHECKING:
 @click.argument("out", type=click.Path(path_type=Path))
 @pipeline_options
 @scene_options
-@click.option("--products", help="classes,confidence,areas,polygons: what to leave in OUT.")
+@aoi_options
+@zone_options
+@products_option
 @config_options
 @overwrite_option
 @click.option("--dry-run", is_flag=True, help="Only say what would be done, as `geoseg plan`.")
 @json_option
 @progress_option
 def run(out: Path, *, dry_run: bool, overwrite: bool, as_json: bool, quiet: bool, **chosen: Any) -> None:
-    """Turn SCENE into a class map, confidence, polygons and areas in the folder OUT.
+    """Turn SCENE into a class map, confidence, polygons, areas and a report in the folder OUT.
 
     SCENE is a GeoTIFF, COG or JPEG 2000, a folder with one file per band, or a .txt list of such files.
     """
@@ -50,7 +55,7 @@ def run(out: Path, *, dry_run: bool, overwrite: bool, as_json: bool, quiet: bool
         print_json(done.record.model_dump(mode="json"))
         return
     click.echo(done.report.summary(), err=True)
-    for name in done.record.products:
+    for name in done.files:
         click.echo(str(out / name))
 
 
@@ -59,7 +64,9 @@ def run(out: Path, *, dry_run: bool, overwrite: bool, as_json: bool, quiet: bool
 @click.argument("out", type=click.Path(path_type=Path))
 @pipeline_options
 @scene_options
-@click.option("--products", help="classes,confidence,areas,polygons: what to leave in OUT.")
+@aoi_options
+@zone_options
+@products_option
 @config_options
 @overwrite_option
 @json_option

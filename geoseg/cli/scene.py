@@ -16,12 +16,20 @@ def scene() -> None:
 @scene_options
 @json_option
 def info(scene: str, *, bands: str | None, mask: str | None, allow_large: bool, as_json: bool) -> None:
-    """Bands, grid, radiometry and validity of SCENE, read from its headers."""
+    """Bands, grid, radiometry, validity, date and platform of SCENE, read from its headers and names."""
     from geoseg.cli.show import print_json
+    from geoseg.raster.acquired import find_acquired
     from geoseg.raster.scene import SceneOptions, describe_scene, open_scene
 
     options = SceneOptions(mask=mask, allow_large=allow_large)
-    found = describe_scene(open_scene(scene, bands=parse_bands(bands), options=options))
+    opened = open_scene(scene, bands=parse_bands(bands), options=options)
+    acquired = find_acquired(opened)
+    found = {
+        **describe_scene(opened),
+        "acquired": None if acquired is None else acquired.when,
+        "platform": None if acquired is None else acquired.platform,
+        "known from": None if acquired is None else acquired.source,
+    }
     if as_json:
         print_json(found)
         return

@@ -10,6 +10,7 @@ from typing import Any, Final
 from odc.geo.geobox import GeoBox
 
 from geoseg.core.area import PixelArea
+from geoseg.core.csv_text import inert
 from geoseg.core.legend import Legend
 from geoseg.core.patch import MASKED, NODATA, NOT_PROCESSED, OUTSIDE_AOI
 from geoseg.core.rule_effect import RuleEffect
@@ -174,7 +175,7 @@ class AreaReport:
         for one in self.classes:
             share = f"{one.share:.9g}"
             count = [] if patches is None else [patches.get(one.id, 0)]
-            writer.writerow(["", one.id, _inert(one.name), one.pixels, *_m2_ha(one.area_m2), share, *count])
+            writer.writerow(["", one.id, inert(one.name), one.pixels, *_m2_ha(one.area_m2), share, *count])
         for label, name in _NOT_CLASSES.items():
             writer.writerow(
                 ["", "", name, self.tally.pixel_count(label), *_m2_ha(self.tally.area_m2(label)), "", *last]
@@ -207,7 +208,7 @@ class AreaReport:
         if self.definition is not None:
             yield f"Definition: {self.definition.get('name', '')}."
         for rule in self.rules:
-            yield f"{rule.rule}: {rule.changed:,} changed, {rule.undetermined:,} cut by an edge and kept."
+            yield f"{rule.rule.rstrip('.')}: {rule.changed:,} changed, {rule.undetermined:,} cut by an edge and kept."
             for one in self.legend:
                 before, after = (areas.get(one.id, 0.0) / 1e4 for areas in (rule.before_m2, rule.after_m2))
                 yield f"  {one.name}: {before:,.2f} ha before, {after:,.2f} ha after"
@@ -246,11 +247,11 @@ def _class_json(one: ClassArea) -> Mapping[str, Any]:
 def _zone_rows(zone: ZoneArea, legend: Legend) -> Iterator[list[object]]:
     """Rows of areas.csv for one zone: its classes, what was not observed of it, the whole of it."""
     classified = zone.classified_m2(legend)
-    name = _inert(zone.name)
+    name = inert(zone.name)
     for one in legend:
         area_m2 = zone.area_m2.get(one.id, 0.0)
         share = area_m2 / classified if classified else 0.0
-        yield [name, one.id, _inert(one.name), "", *_m2_ha(area_m2), f"{share:.9g}"]
+        yield [name, one.id, inert(one.name), "", *_m2_ha(area_m2), f"{share:.9g}"]
     yield [name, "", "not observed", "", *_m2_ha(zone.zone_m2 - classified), ""]
     yield [name, "", "zone", "", *_m2_ha(zone.zone_m2), ""]
 
@@ -258,11 +259,6 @@ def _zone_rows(zone: ZoneArea, legend: Legend) -> Iterator[list[object]]:
 def _m2_ha(area_m2: float) -> tuple[str, str]:
     """Square metres to the square decimetre, hectares to the square metre."""
     return f"{area_m2:.2f}", f"{area_m2 / 1e4:.4f}"
-
-
-def _inert(name: str) -> str:
-    """The name as a spreadsheet will not run it as a formula."""
-    return f"'{name}" if name.lstrip()[:1] in tuple("=+-@") else name
 
 
 def _percent_larger(nominal_m2: float, true_m2: float) -> float:

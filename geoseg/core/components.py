@@ -6,7 +6,7 @@ by scipy. Blocks only decide how many rows are looked at together, never the res
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,8 @@ Ids = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 
 _MOST_PARTS: Final = 2**31 - 2
-_BAND_PIXELS: Final = 1 << 20
+_BAND_PIXELS: Final = 1 << 19
+_LEAST_COLUMN: Final = 1 << 10
 
 
 def count_patches(rows: Iterable[Labels], connectivity: Connectivity) -> dict[int, int]:
@@ -65,6 +66,8 @@ class ComponentIndex:
     """(count + 1,) class id of each component; entry 0 is not used."""
     pixels: Int64s
     """(count + 1,) pixels of each component; entry 0 is 0."""
+    last_row: Ids
+    """(count + 1,) last row of each component; entry 0 is -1."""
     connectivity: Connectivity
     component_of_part: Ids
     """(parts + 1,) component of each piece that one band of rows sees; entry 0 is 0."""
@@ -86,21 +89,45 @@ class ComponentIndex:
         Raises:
             GeosegError: the rows do not begin and end where those of a block did, or hold other labels.
         """
-        ends = (row, row + len(labels))
+        ids = np.empty(labels.shape, np.int32)
+        for band in self._bands(row, len(labels)):
+            part = slice(int(self.band_row[band]) - row, int(self.band_row[band + 1]) - row)
+            ids[part] = self.runs(row + part.start, labels[part]).ids()
+        return ids
+
+    def runs(self, row: int, labels: Labels) -> "Runs":
+        """The same for one piece that `split_rows` makes of a block, by runs of equal labels."""
+        (band,) = self._bands(row, len(labels))
+        parts = _find_parts(labels, self.connectivity)
+        before = int(self.band_part[band])
+        if before + parts.count != self.band_part[band + 1]:
+            raise GeosegError(f"internal error: rows {row} on are not the labels that were indexed")
+        of_part = self.component_of_part[before : before + parts.count + 1].copy()
+        of_part[0] = 0
+        return Runs(start=parts.start, component=of_part[parts.of_run], run=parts.run)
+
+    def _bands(self, row: int, height: int) -> range:
+        ends = (row, row + height)
         first, stop = (int(one) for one in np.searchsorted(self.band_row, ends))
         if not np.array_equal(np.take(self.band_row, (first, stop), mode="clip"), ends):
             raise GeosegError(f"internal error: rows {row} to {ends[1] - 1} are not a block that was indexed")
-        ids = np.empty(labels.shape, np.int32)
-        for band in range(first, stop):
-            rows = slice(int(self.band_row[band]) - row, int(self.band_row[band + 1]) - row)
-            parts = _find_parts(labels[rows], self.connectivity)
-            before = int(self.band_part[band])
-            if before + parts.count != self.band_part[band + 1]:
-                raise GeosegError(f"internal error: rows {row} on are not the labels that were indexed")
-            of_part = self.component_of_part[before : before + parts.count + 1].copy()
-            of_part[0] = 0
-            np.take(of_part[parts.of_run], parts.run, out=ids[rows])
-        return ids
+        return range(first, stop)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Runs:
+    """Runs of equal labels in some rows, row-major; a run ends with its row."""
+
+    start: Int64s
+    """(runs,) flat index of the first pixel."""
+    component: Ids
+    """(runs,)."""
+    run: Ids
+    """(height, width) the run of each pixel."""
+
+    def ids(self) -> Ids:
+        """(height, width) components."""
+        return np.take(self.component, self.run)
 
 
 def index_components(rows: Iterable[tuple[int, Labels]], connectivity: Connectivity) -> ComponentIndex:
@@ -121,7 +148,7 @@ def index_components(rows: Iterable[tuple[int, Labels]], connectivity: Connectiv
 
 
 def split_rows(rows: Iterable[tuple[int, Labels]]) -> Iterator[tuple[int, Labels]]:
-    """The same rows, at most 2^20 pixels at a time if a row has no more."""
+    """The same rows, at most 2^19 pixels at a time if a row has no more."""
     for row, block in rows:
         height = max(1, _BAND_PIXELS // max(block.shape[1], 1))
         for top in range(0, len(block), height):
@@ -134,10 +161,16 @@ class _Parts:
 
     count: int
     class_of: Labels
-    pixels: Int64s
+    """(count,)."""
+    pixels: Ids
+    """(count,)."""
+    last_row: Ids
+    """(count,), from the top of the band."""
+    start: Int64s
+    """(runs,) flat index of the first pixel of each run of equal labels, row-major."""
     of_run: Ids
     run: Ids
-    """(height, width) run ids."""
+    """(height, width) run of each pixel."""
 
 
 def _find_parts(band: Labels, connectivity: Connectivity) -> _Parts:
@@ -152,23 +185,33 @@ def _find_parts(band: Labels, connectivity: Connectivity) -> _Parts:
     number = np.zeros(int(component.max(initial=-1)) + 1, np.int32)
     number[component[first]] = np.arange(1, len(first) + 1, dtype=np.int32)
     of_run = number[component]
-    pixels = np.bincount(of_run, weights=np.diff(start, append=band.size), minlength=len(first) + 1).astype(np.int64)
-    class_of = np.concatenate([np.zeros(1, np.uint8), classes[first]])
-    return _Parts(count=len(first), class_of=class_of, pixels=pixels, of_run=of_run, run=run)
+    pixels = np.bincount(of_run, weights=np.diff(start, append=band.size), minlength=len(first) + 1).astype(np.int32)
+    last_row = np.zeros(len(first) + 1, np.int32)
+    last_row[of_run] = start // max(band.shape[1], 1)  # of equal indices the last assignment stays
+    return _Parts(
+        count=len(first),
+        class_of=classes[first],
+        pixels=pixels[1:],
+        last_row=last_row[1:],
+        start=start,
+        of_run=of_run,
+        run=run,
+    )
 
 
 class _Indexer:
     """Parts of bands on their way to a `ComponentIndex`."""
 
-    __slots__ = ("above", "classes", "connectivity", "edges", "parts", "pixels", "rows")
+    __slots__ = ("above", "classes", "connectivity", "edges", "last_rows", "parts", "pixels", "rows")
 
     def __init__(self, connectivity: Connectivity) -> None:
         self.connectivity = connectivity
         self.above: tuple[Labels, Ids] | None = None
         self.rows, self.parts = [0], [0]
-        self.classes: list[Labels] = [np.zeros(1, np.uint8)]
-        self.pixels: list[Int64s] = [np.zeros(1, np.int64)]
-        self.edges: list[Ids] = [np.zeros((2, 0), np.int32)]
+        self.classes = _Column(np.zeros(1, np.uint8))
+        self.pixels = _Column(np.zeros(1, np.int32))
+        self.last_rows = _Column(np.full(1, -1, np.int32))
+        self.edges = _Column(np.zeros(0, np.int32)), _Column(np.zeros(0, np.int32))
 
     def feed(self, row: int, band: Labels) -> None:
         """The next rows."""
@@ -182,83 +225,69 @@ class _Indexer:
         if self.above is not None:
             label, part = self.above
             top = of_run[parts.run[:1]]
-            self.edges.append(_touching(label[None], part[None], band[:1], top, self.connectivity))
+            for column, end in zip(
+                self.edges, _touching(label[None], part[None], band[:1], top, self.connectivity), strict=True
+            ):
+                column.add(end)
         self.above = band[-1].copy(), of_run[parts.run[-1]]
-        self.classes.append(parts.class_of[1:])
-        self.pixels.append(parts.pixels[1:])
+        self.classes.add(parts.class_of)
+        self.pixels.add(parts.pixels)
+        self.last_rows.add(parts.last_row + np.int32(row))
         self.rows.append(row + len(band))
         self.parts.append(before + parts.count)
 
     def finish(self) -> ComponentIndex:
         """Parts that touch across seams become one component, numbered by its first part."""
-        edges = np.concatenate(self.edges, axis=1)
-        joined = _components(self.parts[-1] + 1, edges)
-        first = np.zeros(int(joined.max()) + 1, np.int64)
-        first[joined[::-1]] = np.arange(len(joined) - 1, -1, -1)
-        first = np.sort(first)  # part 0 stands for itself: it touches nothing
-        number = np.empty(len(first), np.int32)
-        number[joined[first]] = np.arange(len(first), dtype=np.int32)
-        component_of_part: Ids = number[joined]
+        component_of_part, first = self._joined()
         pixels = np.zeros(len(first), np.int64)
-        np.add.at(pixels, component_of_part, np.concatenate(self.pixels))
+        np.add.at(pixels, component_of_part, self.pixels.values)
+        last_row = np.full(len(first), -1, np.int32)
+        np.maximum.at(last_row, component_of_part, self.last_rows.values)
         return ComponentIndex(
-            class_of=np.concatenate(self.classes)[first],
+            class_of=self.classes.values[first],
             pixels=pixels,
+            last_row=last_row,
             connectivity=self.connectivity,
             component_of_part=component_of_part,
             band_row=np.array(self.rows, np.int64),
             band_part=np.array(self.parts, np.int64),
         )
 
+    def _joined(self) -> tuple[Ids, Ids]:
+        """(component of each part, first part of each component); part 0 is component 0."""
+        first_of_part = np.arange(self.parts[-1] + 1, dtype=np.int32)
+        seam, ends = np.unique(np.concatenate([column.values for column in self.edges]), return_inverse=True)
+        joined = _components(len(seam), ends.reshape(2, -1).astype(np.int32))
+        least = np.zeros(int(joined.max(initial=-1)) + 1, np.int32)
+        least[joined[::-1]] = seam[::-1]  # of equal indices the last assignment stays
+        first_of_part[seam] = least[joined]
+        is_first = first_of_part == np.arange(self.parts[-1] + 1, dtype=np.int32)
+        number = np.cumsum(is_first, dtype=np.int32) - np.int32(1)
+        return number[first_of_part], np.flatnonzero(is_first).astype(np.int32)
 
-class ComponentLabeler:
-    """Labels 4-connected components of a map given in row blocks.
 
-    `feed` each block from the top and keep the run ids it gives; `finish` then says which component each run is in.
-    """
+class _Column:
+    """Numbers as they come, in one array that grows: many small arrays would leave holes in memory."""
 
-    __slots__ = ("_above", "_class_of_run", "_edges", "_runs")
+    __slots__ = ("_array", "_count")
 
-    def __init__(self) -> None:
-        self._runs = 0
-        self._above: tuple[Labels, Ids] | None = None
-        self._edges: list[Ids] = []
-        self._class_of_run: list[Labels] = []
+    def __init__(self, values: npt.NDArray[Any]) -> None:
+        self._array, self._count = values, len(values)
 
-    def feed(self, block: Labels) -> Ids:
-        """(height, width) run ids of the next rows of the map.
+    def add(self, values: npt.NDArray[Any]) -> None:
+        """The next ones."""
+        stop = self._count + len(values)
+        if stop > len(self._array):
+            longer = np.empty(max(2 * len(self._array), stop, _LEAST_COLUMN), self._array.dtype)
+            longer[: self._count] = self.values
+            self._array = longer
+        self._array[self._count : stop] = values
+        self._count = stop
 
-        Raises:
-            ResourceError: the map has 2^31 runs or more.
-        """
-        if self._runs + block.size > _MOST_PARTS and self._runs + int(_starts(block).sum()) > _MOST_PARTS:
-            raise ResourceError("the map has more than 2^31 runs of equal pixels: make polygons of parts of it")
-        runs = _find_runs(_starts(block))
-        runs += np.int32(self._runs)
-        self._edges.append(_touching(block[:-1], runs[:-1], block[1:], runs[1:], 4))
-        if self._above is not None:
-            label, run = self._above
-            self._edges.append(_touching(label[None], run[None], block[:1], runs[:1], 4))
-        self._class_of_run.append(block[_starts(block)])
-        self._runs = int(runs[-1, -1]) + 1
-        self._above = block[-1].copy(), runs[-1].copy()
-        return runs
-
-    def finish(self) -> tuple[Ids, Labels]:
-        """(component of each run, class of each component).
-
-        Components are numbered from 1 in the order of their first pixel, row-major; 0 is what is no class.
-        """
-        classes = np.concatenate([np.zeros(0, np.uint8), *self._class_of_run])
-        edges = np.concatenate([np.zeros((2, 0), np.int32), *self._edges], axis=1)
-        self._edges.clear()
-        component = _components(len(classes), edges)
-        first = np.full(int(component.max(initial=-1)) + 1, -1, np.int64)
-        first[component[::-1]] = np.arange(len(classes) - 1, -1, -1)  # of equal indices the last one stays
-        first = np.sort(first[classes[first] < MAX_CLASSES])
-        number = np.zeros(int(component.max(initial=-1)) + 1, np.int32)
-        number[component[first]] = np.arange(1, len(first) + 1, dtype=np.int32)
-        return number[component], np.concatenate([np.full(1, 255, np.uint8), classes[first]])
+    @property
+    def values(self) -> npt.NDArray[Any]:
+        """All of them."""
+        return self._array[: self._count]
 
 
 def _starts(block: Labels) -> npt.NDArray[np.bool_]:
@@ -282,11 +311,11 @@ def _touching(above: Labels, run_above: Ids, below: Labels, run_below: Ids, conn
     for shift in (0,) if connectivity == 4 else (0, 1, -1):
         up = slice(max(shift, 0), width + min(shift, 0))
         down = slice(max(-shift, 0), width + min(-shift, 0))
-        touch = (above[:, up] == below[:, down]) & (below[:, down] < MAX_CLASSES)
-        first, second = run_above[:, up], run_below[:, down]
-        # Once per pair of runs: where the same two runs touched one pixel before, it is known.
-        touch[:, 1:] &= (first[:, 1:] != first[:, :-1]) | (second[:, 1:] != second[:, :-1])
-        pairs.append(np.stack([first[touch], second[touch]]))
+        one, other = above[:, up], below[:, down]
+        touch = (one == other) & (other < MAX_CLASSES)
+        # Once per pair of runs: where neither begins, the same two touched one pixel before.
+        touch[:, 1:] &= (one[:, 1:] != one[:, :-1]) | (other[:, 1:] != other[:, :-1])
+        pairs.append(np.stack([run_above[:, up][touch], run_below[:, down][touch]]))
     return np.concatenate(pairs, axis=1)
 
 

@@ -205,7 +205,7 @@ def read_rows(classmap: ClassMap, *, rows: int = BLOCK) -> Iterator[tuple[int, n
                 ) from error
             if hidden is not None:
                 values[hidden] = 0  # whatever the file holds there
-            labels = _to_labels(values, classmap, row)
+            labels = to_labels(values, classmap, row)
             if hidden is not None:
                 labels[hidden] = NODATA
             yield row, labels
@@ -235,7 +235,7 @@ def parse_legend(text: str, path: Path) -> Legend:
         ) from error
 
 
-def _to_labels(values: npt.NDArray[Any], classmap: ClassMap, first_row: int) -> npt.NDArray[np.uint8]:
+def to_labels(values: npt.NDArray[Any], classmap: ClassMap, first_row: int) -> npt.NDArray[np.uint8]:
     """Class ids with 255 = no class; a few rows at a time, as every comparison makes an array of their size."""
     labels = np.empty(values.shape, dtype=np.uint8)
     for top in range(0, len(values), _CHECKED_ROWS):

@@ -3,21 +3,18 @@
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from geoseg.errors import SettingsError
 from geoseg.model.spec import ClassSpec, Conversion
 from geoseg.presets import parse
+from geoseg.section import Section
 
 FIRST_TRAINING_SEED = 1000
 """Procedural seeds below this belong to the demo and to tests, and may never be trained on."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class NetworkConfig(_Section):
+class NetworkConfig(Section):
     """The network that is trained."""
 
     architecture: str = Field(default="unet", pattern="^unet$", description="unet: the padded U-Net of model/zoo")
@@ -28,7 +25,7 @@ class NetworkConfig(_Section):
     std: tuple[float, ...] = Field(description="per band, display units; divided by before the network")
 
 
-class CloudRule(_Section):
+class CloudRule(Section):
     """Bright grey pixels labelled as a class in named images become ignored: clouds that were labelled land."""
 
     images: tuple[str, ...] = Field(default=(), description="names of the images the rule is applied to")
@@ -38,7 +35,7 @@ class CloudRule(_Section):
     grow_px: int = Field(default=6, ge=0, description="pixels the bright core is grown by, within the same label")
 
 
-class ProceduralConfig(_Section):
+class ProceduralConfig(Section):
     """Procedural scenes mixed in with the labelled tiles."""
 
     seeds: tuple[int, ...] = Field(default=(), description=f"all at least {FIRST_TRAINING_SEED}")
@@ -53,7 +50,7 @@ class ProceduralConfig(_Section):
         return self
 
 
-class AugmentConfig(_Section):
+class AugmentConfig(Section):
     """Random radiometry, in display units; every range is drawn uniformly, per window."""
 
     gain: float = Field(default=0.25, ge=0, description="log gain shared by the bands, ± this")
@@ -67,7 +64,7 @@ class AugmentConfig(_Section):
     zoom: float = Field(default=0.0, ge=0, lt=0.5, description="log zoom, ± this")
 
 
-class FitConfig(_Section):
+class FitConfig(Section):
     """Optimisation."""
 
     seed: int = Field(default=0, ge=0, description="of weights, windows and augmentation")
@@ -84,14 +81,14 @@ class FitConfig(_Section):
     bfloat16: bool = Field(default=True, description="autocast the network to bfloat16 while training")
 
 
-class FoldConfig(_Section):
+class FoldConfig(Section):
     """Spatial folds of the training tiles, by which the recipe is chosen."""
 
     count: int = Field(default=4, ge=2, description="folds; fold 0 holds the southernmost tiles")
     evaluate_every: int = Field(default=250, ge=1, description="steps between two evaluations of a fold")
 
 
-class BundleConfig(_Section):
+class BundleConfig(Section):
     """What the bundle says of itself; the keys are those of bundle.yaml."""
 
     version: str = Field(default="1", description="changes whenever weights or contract change")
@@ -111,7 +108,7 @@ class BundleConfig(_Section):
     licence_status: str = Field(default="", description="what is known of the data's licence")
 
 
-class TrainConfig(_Section):
+class TrainConfig(Section):
     """Everything one training run needs besides the folder of the data."""
 
     name: str = Field(description="the bundle's name")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import pyogrio
 import shapely
@@ -26,6 +27,8 @@ _DRIVERS: Final = {".gpkg": "GPKG", ".fgb": "FlatGeobuf", ".geojson": "GeoJSON"}
 SUFFIXES: Final = (*_DRIVERS, ".parquet")
 _GPKG_VERSION: Final = "1.2"
 """Read without a warning by every GDAL since 2.3; nothing here needs a later one."""
+_INDEX_BYTES: Final = 2**23
+"""Memory in which GDAL builds the spatial index of a GeoPackage before it goes on in the file."""
 _SIDE_FILES: Final = ("-journal", "-wal", "-shm")
 _COLUMNS: Final = (
     pa.field("class_id", pa.int16(), nullable=False),
@@ -45,6 +48,8 @@ class PolygonSummary:
     """Polygons."""
     tally: AreaTally
     """Pixels and ground area per class: equal to the tally of the class map, or something is wrong."""
+    drift: Mapping[str, float]
+    """Class -> relative difference between the area that is drawn and that of its pixels; 0 unless simplified."""
 
     @property
     def pixels(self) -> Mapping[int, int]:
@@ -99,7 +104,7 @@ def write_polygons(
         if isinstance(error, _FOREIGN):
             raise ResourceError(f"{path}: polygons cannot be written ({error}): check the disk") from error
         raise
-    return PolygonSummary(count=counter.count, tally=counter.tally)
+    return PolygonSummary(count=counter.count, tally=counter.tally, drift=counter.drift())
 
 
 _FOREIGN: Final = (OSError, pa.ArrowException, DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError)
@@ -114,9 +119,17 @@ class _Counter:
         self.names = pa.array([by_id.get(number) for number in range(MAX_CLASSES)], pa.string())
         self.count = 0
         self.tally = AreaTally.zero()
+        self.drawn_pixels = np.zeros(MAX_CLASSES, np.float64)
         self.bounds: tuple[float, float, float, float] | None = None
         self.error: BaseException | None = None
         """What stopped the batches: GDAL and Arrow would pass it on as a text, or not at all."""
+
+    def drift(self) -> dict[str, float]:
+        """See `PolygonSummary`."""
+        return {
+            self.names[label].as_py(): float(self.drawn_pixels[label]) / pixels - 1.0
+            for label, pixels in self.tally.pixels.items()
+        }
 
     def tables(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """One RecordBatch per batch.
@@ -142,6 +155,7 @@ class _Counter:
         for batch in self.batches:
             self.count += len(batch.geometries)
             self.tally += batch.tally()
+            self.drawn_pixels += np.bincount(batch.class_id, weights=batch.outline_pixels, minlength=MAX_CLASSES)
             self._extend(shapely.total_bounds(batch.geometries))
             yield pa.record_batch(
                 [
@@ -188,6 +202,7 @@ def _write_ogr(path: Path, counter: _Counter, crs: CRS, metadata: Mapping[str, s
     extension = {b"ARROW:extension:name": b"geoarrow.wkb"}
     schema = pa.schema([*_COLUMNS, pa.field(_GEOMETRY, pa.binary(), nullable=False, metadata=extension)])
     options = {"RFC7946": "YES", "COORDINATE_PRECISION": "9"} if driver == "GeoJSON" else {}
+    pyogrio.set_gdal_config_options({"OGR_GPKG_MAX_RAM_USAGE_RTREE": _INDEX_BYTES})
     pyogrio.write_arrow(
         pa.RecordBatchReader.from_batches(schema, counter.tables(schema)),
         path,

@@ -111,7 +111,7 @@ def run_demo(out: Path, *, seed: int, size: int, config: Config, overwrite: bool
     comparisons = tuple(
         Comparison(name=one.name, mapped_ha=one.area_m2 / 1e4, true_ha=truth[one.id]) for one in done.report.classes
     )
-    files = tuple(result / name for name in done.record.products)
+    files = tuple(result / name for name in done.files)
     return DemoResult(seed=seed, comparisons=comparisons, paths=(source, out / TRUTH, *files))
 
 

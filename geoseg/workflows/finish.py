@@ -1,6 +1,7 @@
 """From finished rows of labels to a published product; where the rows come from is `segment`'s or `stitch`'s matter."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,15 +14,21 @@ from geoseg.core.area import PixelArea
 from geoseg.core.area_report import AreaReport
 from geoseg.core.legend import Legend
 from geoseg.core.patch import LabelRows
+from geoseg.core.rule_effect import RuleEffect
 from geoseg.core.tally import AreaTally, tally_labels
 from geoseg.errors import GeosegError
 from geoseg.outcome import Facts, RunRecord
 from geoseg.pipeline import Pipeline
 from geoseg.raster.classmap import ClassMapWriter, read_classmap, read_rows
+from geoseg.report.stac import make_item
+from geoseg.report.style import make_raster_qml
 from geoseg.vector.trace import trace_polygons
 from geoseg.vector.write import write_polygons
-from geoseg.workflows.product import Staging
+from geoseg.workflows.final_map import write_final_map
+from geoseg.workflows.product import VIEWS, Staging
 from geoseg.workflows.provenance import peak_memory_bytes, versions
+from geoseg.workflows.report import REPORT, ReportSources, build_report
+from geoseg.workflows.zones import ZoneFile
 
 
 @dataclass(slots=True)
@@ -78,6 +85,8 @@ class Segmented:
     """What run.json says."""
     report: AreaReport
     """The areas."""
+    files: tuple[str, ...]
+    """Names of everything in the folder, the report included; run.json is not listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +98,10 @@ class Order:
     pixel_area: PixelArea
     """Of the grid of the map."""
     threads: int
+    zones: ZoneFile | None = None
+    """Polygons to measure areas by."""
+    scene: Path | None = None
+    """Where the scene is, for its picture in the report."""
 
 
 def write_classes(folder: Path, rows: Iterable[LabelRows], order: Order) -> AreaTally:
@@ -110,42 +123,101 @@ def write_classes(folder: Path, rows: Iterable[LabelRows], order: Order) -> Area
 
 
 def finish(staging: Staging, tally: AreaTally, order: Order, *, clock: Clock, notes: Iterable[str]) -> Segmented:
-    """Areas and polygons of the staged class map, then the whole product published, run.json last.
+    """The staged class map brought to its definition, its areas and polygons, then all of it published, run.json last.
+
+    Args:
+        staging: holds classes.tif.
+        tally: of that map.
+        order: what is to be made.
+        clock: of the run.
+        notes: what the user was told.
 
     Raises:
         GeosegError: polygons and class map differ in area; nothing is published.
         ResourceError: the disk is full; nothing is published.
     """
-    origin, pixel_area = order.origin, order.pixel_area
-    report = AreaReport.from_tally(
-        tally, legend=order.legend, grid=pixel_area.grid, pixel_area=pixel_area, scene=origin.scene
-    )
+    origin, folder = order.origin, staging.folder
+    with clock.of("areas"):
+        report = _measure(folder, tally, order)
     if "areas" in origin.pipeline.products:
         document = json.dumps(report.to_json(), indent=2, ensure_ascii=False)
-        (staging.folder / "areas.csv").write_text(report.to_csv(), encoding="utf-8")
-        (staging.folder / "areas.json").write_text(document + "\n", encoding="utf-8")
+        (folder / "areas.csv").write_text(report.to_csv(), encoding="utf-8")
+        (folder / "areas.json").write_text(document + "\n", encoding="utf-8")
+    told = list(notes)
     if "polygons" in origin.pipeline.products:
         with clock.of("polygons"):
-            _write_polygons(staging.folder, tally, origin=origin, pixel_area=pixel_area)
-    record = _record(origin, report, clock, tuple(notes))
-    return Segmented(record=staging.publish(record), report=report)
+            told += _write_polygons(folder, report.tally, order)
+    record = _record(origin, report, clock, tuple(told))
+    if "report" in origin.pipeline.products:
+        _write_report(staging, record, order)
+    published = staging.publish(record)
+    views = tuple(name for name in VIEWS if (staging.out / name).exists())
+    return Segmented(record=published, report=report, files=(*published.products, *views))
 
 
-def _write_polygons(folder: Path, tally: AreaTally, *, origin: Origin, pixel_area: PixelArea) -> None:
-    """A second pass over the finished class map; the polygons must add up to its tally exactly."""
+def _write_report(staging: Staging, record: RunRecord, order: Order) -> None:
+    """What people, QGIS and catalogs read of the run: report.html, classes.qml, item.json."""
+    folder = staging.folder
+    (folder / "classes.qml").write_text(make_raster_qml(order.legend), encoding="utf-8")
+    item = make_item(record, order.pixel_area.grid, order.legend, staging.seal())
+    (folder / "item.json").write_text(json.dumps(item, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    page = build_report(folder, record.with_products(staging.seal()), ReportSources(scene=order.scene))
+    (folder / REPORT).write_text(page, encoding="utf-8")
+
+
+def _measure(folder: Path, tally: AreaTally, order: Order) -> AreaReport:
+    """Areas of the final map, which takes the draft's place if there is a definition; by zone if there are zones."""
+    definition = order.origin.pipeline.definition
+    effects: tuple[RuleEffect, ...] = ()
+    if definition is not None:
+        draft = folder / "draft"
+        draft.mkdir()
+        (folder / "classes.tif").rename(draft / "classes.tif")
+        final = write_final_map(
+            read_classmap(draft / "classes.tif"),
+            definition,
+            folder,
+            tally=tally,
+            pixel_area=order.pixel_area,
+            tags=order.origin.tags,
+            threads=order.threads,
+        )
+        shutil.rmtree(draft)
+        tally, effects = final.tally, final.effects
+    grid = order.pixel_area.grid
+    report = AreaReport.from_tally(
+        tally, legend=order.legend, grid=grid, pixel_area=order.pixel_area, scene=order.origin.scene
+    )
+    if definition is not None:
+        report = report.with_definition(definition.to_json(order.legend), effects)
+    if order.zones is None:
+        return report
+    return report.with_zones(order.zones.measure(read_classmap(folder / "classes.tif")))
+
+
+def _write_polygons(folder: Path, tally: AreaTally, order: Order) -> Iterator[str]:
+    """A second pass over the finished class map, whose polygons must add up to its tally exactly; what to say of it."""
     classmap = read_classmap(folder / "classes.tif")
-    ids = classmap.legend.ids
-    batches = trace_polygons(read_rows(classmap), grid=classmap.grid, legend=classmap.legend, pixel_area=pixel_area)
-    made = write_polygons(
-        folder / f"polygons.{origin.pipeline.polygons.format}",
-        batches,
+    section = order.origin.pipeline.polygons
+    summary = write_polygons(
+        folder / f"polygons.{section.format}",
+        trace_polygons(
+            lambda: read_rows(classmap),
+            grid=classmap.grid,
+            legend=classmap.legend,
+            pixel_area=order.pixel_area,
+            simplify_m=section.simplify_m,
+        ),
         crs=str(classmap.grid.crs),
         legend=classmap.legend,
-        metadata=origin.tags,
-    ).tally
+        metadata=order.origin.tags,
+    )
+    made, ids = summary.tally, classmap.legend.ids
     same_pixels = all(made.pixel_count(k) == tally.pixel_count(k) for k in ids)
     if not same_pixels or made.area_m2(*ids) != tally.area_m2(*ids):
-        raise GeosegError(f"{origin.scene}: polygons and class map differ in area; please report it")
+        raise GeosegError(f"{order.origin.scene}: polygons and class map differ in area; please report it")
+    for name, share in summary.drift.items() if section.simplify_m else ():
+        yield f"outlines simplified to {section.simplify_m:g} m: those of {name} enclose {share:+.4%} of its area"
 
 
 def _record(origin: Origin, report: AreaReport, clock: Clock, notes: tuple[str, ...]) -> RunRecord:

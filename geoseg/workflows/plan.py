@@ -2,7 +2,9 @@
 
 import hashlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,11 @@ from geoseg.model.bundle import Conversion, ModelBundle, check_scene, infer_leve
 from geoseg.model.precision import Resolved, resolve_engine
 from geoseg.outcome import Facts
 from geoseg.pipeline import Level, Pipeline
+from geoseg.raster.acquired import Acquired, find_acquired
+from geoseg.raster.aoi import AreaOfInterest
 from geoseg.raster.scene import Scene, SceneOptions, open_scene
+from geoseg.workflows.aoi import open_aoi
+from geoseg.workflows.zones import ZoneFile
 
 OUTPUT_VERSION = 1
 """Raised when the same job would give other pixels or other files than before."""
@@ -35,12 +41,20 @@ class Request:
     """A raster on the scene's grid, 0 = excluded."""
     allow_large: bool = False
     """Accept a file that unpacks to over 200 times its size."""
+    aoi: Path | None = None
+    """Polygons: only what lies in them is mapped."""
+    aoi_layer: str | None = None
+    """Their layer; None: the only one with polygons."""
+    zones: ZoneFile | None = None
+    """Polygons to measure areas by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScenePlan:
     """Everything a run needs to know; picklable, opens nothing."""
 
+    source: str
+    """Where the scene is, as it was asked for."""
     scene: Scene
     """The bands the bundle needs, in its order."""
     bundle: ModelBundle
@@ -56,6 +70,14 @@ class ScenePlan:
     """Ground metres per pixel at the scene's centre."""
     notes: tuple[str, ...]
     """One line each, for the user and for run.json."""
+    acquired: Acquired | None = None
+    """When the scene was taken and by what, where its files say so."""
+    aoi: AreaOfInterest | None = None
+    """The part of the scene that is mapped; None: all of it."""
+    zones: ZoneFile | None = None
+    """Polygons to measure areas by."""
+    zones_sha256: str = ""
+    """Of what is read of them."""
 
     @property
     def panels(self) -> tuple[Window, ...]:
@@ -69,8 +91,10 @@ class ScenePlan:
 
     @property
     def job(self) -> str:
-        """sha256 that names the product: pipeline, bundle, input and output version; never the config."""
-        parts = (self.pipeline.digest(), self.bundle.sha256, self.scene.fingerprint, str(OUTPUT_VERSION))
+        """sha256 that names the product: pipeline, bundle, inputs and output version; never the config."""
+        parts = [self.pipeline.digest(), self.bundle.sha256, self.scene.fingerprint, str(OUTPUT_VERSION)]
+        parts += [f"aoi {self.aoi.sha256}"] if self.aoi is not None else []
+        parts += [f"zones {self.zones_sha256}"] if self.zones is not None else []
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @property
@@ -80,6 +104,10 @@ class ScenePlan:
         return Facts(
             level=self.pipeline.scene.level,
             conversion=None if self.conversion is None else self.conversion.description or "declared by the bundle",
+            acquired=None if self.acquired is None else self.acquired.when,
+            platform=None if self.acquired is None else self.acquired.platform,
+            acquired_source=None if self.acquired is None else self.acquired.source,
+            aoi=None if self.aoi is None else self.aoi.name,
             bundle_licence=spec.licence,
             training_data=spec.training_data.description or None,
             forest_definition=spec.forest_definition,
@@ -122,6 +150,9 @@ class ScenePlan:
             "bytes_read": height * width * len(self.scene.bands) * _item_size(self.scene.dtype),
             "buffer_bytes": self.buffer_bytes,
             "products": list(self.pipeline.products),
+            "definition": None if self.pipeline.definition is None else self.pipeline.definition.name,
+            "aoi": None if self.aoi is None else self.aoi.name,
+            "zones": None if self.zones is None else self.zones.path.name,
             "notes": list(self.notes),
         }
 
@@ -138,7 +169,7 @@ def plan_scene(request: Request) -> ScenePlan:
     bundle = load_bundle(pipeline.model)
     scene = found.select(bundle.spec.band_names)
     gsd_m = ground_metres(scene)
-    level, said = infer_level(scene.level, dtype=scene.dtype, band_count=len(scene.bands))
+    level, guess = infer_level(scene.level, dtype=scene.dtype, band_count=len(scene.bands))
     conversion = check_scene(
         bundle.spec,
         scene_name=scene.name,
@@ -148,16 +179,15 @@ def plan_scene(request: Request) -> ScenePlan:
         gsd_m=gsd_m,
         encoding=None if bundle.spec.level == "any" else _encoding(scene),
     )
-    engine = resolve_engine(
-        pipeline.inference.engine,
-        pipeline.inference.precision,
-        config.device,
-        architecture=bundle.spec.architecture,
-    )
+    if pipeline.definition is not None:
+        pipeline.definition.to_json(bundle.legend)  # refuses a class that the legend does not have
+    wanted = pipeline.inference
+    engine = resolve_engine(wanted.engine, wanted.precision, config.device, architecture=bundle.spec.architecture)
     margin = _margin(pipeline, bundle)
+    aoi = None if request.aoi is None else open_aoi(request.aoi, scene.grid, layer=request.aoi_layer)
     frozen = _freeze(pipeline, level=level, margin=margin, engine=engine)
-    converted = [f"input conversion: {conversion.description}"] if conversion and conversion.description else []
     return ScenePlan(
+        source=request.source,
         scene=scene,
         bundle=bundle,
         pipeline=frozen,
@@ -166,7 +196,11 @@ def plan_scene(request: Request) -> ScenePlan:
         conversion=conversion,
         engine=engine,
         gsd_m=gsd_m,
-        notes=(*scene.notes, *([said] if said else []), *converted),
+        notes=(*scene.notes, *_said(guess, conversion), *(() if aoi is None else aoi.notes)),
+        acquired=find_acquired(scene),
+        aoi=aoi,
+        zones=request.zones,
+        zones_sha256="" if request.zones is None else request.zones.digest(),
     )
 
 
@@ -189,6 +223,14 @@ def _freeze(pipeline: Pipeline, *, level: Level | None, margin: int, engine: Res
             "inference": pipeline.inference.model_copy(update={"engine": engine.engine, "precision": engine.precision}),
         }
     )
+
+
+def _said(guess: str | None, conversion: Conversion | None) -> Iterator[str]:
+    """What was taken for granted of the pixel values, and what is done to them."""
+    if guess:
+        yield guess
+    if conversion is not None and conversion.description:
+        yield f"input conversion: {conversion.description}"
 
 
 def ground_metres(scene: Scene) -> float:

@@ -57,6 +57,15 @@ class Staging:
         self.out = out
         self.folder = out / f".tmp-{os.getpid()}-{secrets.token_hex(4)}"
         self.folder.mkdir()
+        self._sealed: dict[str, ProductFile] = {}
+
+    def seal(self) -> dict[str, ProductFile]:
+        """Size and checksum of every staged file by name; each is brought to the disk, and no longer changed."""
+        with _translated(self.out):
+            for name in _in_order(one.name for one in self.folder.iterdir()):
+                if name not in self._sealed:
+                    self._sealed[name] = _seal(self.folder / name)
+        return dict(self._sealed)
 
     def publish(self, record: RunRecord) -> RunRecord:
         """Move every staged file into the run's folder, run.json last; gives the record with the files in it.
@@ -68,9 +77,9 @@ class Staging:
             ResourceError: a file could not be written or moved; the folder then holds the old product or none.
         """
         with _translated(self.out), uninterrupted():
-            staged = _in_order(one.name for one in self.folder.iterdir())
-            sealed = {name: _seal(self.folder / name) for name in staged}
-            record = record.with_products({name: one for name, one in sealed.items() if name not in VIEWS})
+            sealed = self.seal()
+            staged = _in_order(set(sealed))
+            record = record.with_products({name: sealed[name] for name in staged if name not in VIEWS})
             # Written before anything old is lost: a full disk is noticed here.
             (self.folder / RECORD).write_text(record.to_text(), encoding="utf-8")
             _sync(self.folder / RECORD)

@@ -44,6 +44,8 @@ def segment(plan: ScenePlan, out: Path, *, overwrite: bool = False, progress: Pr
             legend=plan.bundle.legend,
             pixel_area=PixelArea(plan.scene.grid),
             threads=plan.config.thread_count,
+            zones=plan.zones,
+            scene=Path(plan.source),
         )
         with clock.of("model"):
             predictor = load_predictor(plan)
@@ -87,14 +89,16 @@ def load_predictor(plan: ScenePlan) -> Predictor:
 def score_panel(
     plan: ScenePlan, reader: SceneReader, predictor: Predictor, panel: Window, progress: Progress
 ) -> Iterator[Scores]:
-    """Scores of the tiles of a panel, in order; a tile without one valid pixel never reaches the network."""
+    """Scores of the tiles of a panel, in order; a tile without a pixel to be mapped never reaches the network."""
     columns = plan.tiles.tile_columns(panel)
     starts, (_, width) = plan.tiles.cols.starts, plan.tiles.tile_shape
     reader.start_panel(starts[columns[0]], min(starts[columns[-1]] + width, plan.tiles.shape[1]))
     batch = []
     for window in plan.tiles.tiles(panel):
-        patch = reader.read(window)
         progress.advance()
+        if plan.aoi is not None and not plan.aoi.touches(window):
+            continue
+        patch = reader.read(window)
         if patch.valid.any():
             batch.append(patch)
         if len(batch) == plan.batch:
@@ -119,6 +123,8 @@ def _label_scene(plan: ScenePlan, predictor: Predictor, progress: Progress) -> I
             scores = score_panel(plan, reader, predictor, panel, progress)
             for rows in label_panel(plan.tiles, plan.bundle.legend, panel, scores):
                 masked.mark(rows)
+                if plan.aoi is not None:
+                    plan.aoi.mark(rows)
                 yield rows
 
 

@@ -31,6 +31,7 @@ def test_run_leaves_every_product_and_prints_their_paths(case: Path, capsys: pyt
     assert geoseg("run", case / "scene.tif", case / "out", "--model", case / "bundle", *FAST) == 0
     printed = capsys.readouterr().out.split()
     expected = {"classes.tif", "confidence.tif", "polygons.gpkg", "areas.csv", "areas.json"}
+    expected |= {"report.html", "classes.qml", "item.json"}
     assert {Path(line).name for line in printed} == expected
     assert {path.name for path in (case / "out").iterdir() if not path.name.startswith(".")} == expected | {"run.json"}
 

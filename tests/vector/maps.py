@@ -50,5 +50,6 @@ def blocks_of(labels: Labels, heights: list[int]) -> Iterator[tuple[int, Labels]
 
 def trace(labels: Labels, *, grid: GeoBox | None = None, heights: list[int] | None = None) -> list[PolygonBatch]:
     grid = grid or utm_grid(labels)
-    rows = blocks_of(labels, heights or [])
-    return list(trace_polygons(rows, grid=grid, legend=LEGEND, pixel_area=PixelArea(grid)))
+    return list(
+        trace_polygons(lambda: blocks_of(labels, heights or []), grid=grid, legend=LEGEND, pixel_area=PixelArea(grid))
+    )

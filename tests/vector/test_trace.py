@@ -1,6 +1,7 @@
 """Law 3: raster = vector. The oracle is rasterio.features.shapes, another tracer in another language."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +15,12 @@ from rasterio.features import shapes
 from scipy import ndimage
 from shapely.geometry import shape
 
+from geoseg.core import components as components_module
 from geoseg.core.area import PixelArea
+from geoseg.core.components import ComponentIndex
 from geoseg.core.tally import AreaTally, tally_labels
 from geoseg.core.window import Window
 from geoseg.errors import GeosegError, ProductError
-from geoseg.vector import rings as rings_module
 from geoseg.vector import trace as trace_module
 from geoseg.vector.trace import PolygonBatch, trace_polygons
 from tests.vector.maps import LEGEND, Labels, label_maps, trace, utm_grid
@@ -74,16 +76,20 @@ def test_no_polygon_knows_the_row_blocks(labels: Labels, heights: list[int]) -> 
 @settings(max_examples=200)
 @given(labels=label_maps)
 def test_order_and_starts_are_canonical(labels: Labels) -> None:
-    """Components by first pixel; each ring starts at its top-left vertex; shells counter-clockwise, holes not."""
+    """By last row, then by component; components numbered by first pixel; rings start at their top-left vertex."""
+    grid = utm_grid(labels)
     batches = trace(labels)
     geometries, ids = joined(batches, "geometries"), joined(batches, "component_id")
-    assert ids.tolist() == list(range(1, len(ids) + 1))
+    assert sorted(ids.tolist()) == list(range(1, len(ids) + 1))
+    last_rows = [round((grid.affine.f - polygon.bounds[1]) / 10) for polygon in geometries]
+    assert list(zip(last_rows, ids, strict=True)) == sorted(zip(last_rows, ids, strict=True))
     firsts = []
-    for polygon in geometries:
+    for polygon in geometries[np.argsort(ids)]:
         for ring in (polygon.exterior, *polygon.interiors):
             x, y = np.array(ring.coords).T
-            top_left = min(zip(-y, x, strict=True))
-            assert (-y[0], x[0]) == top_left
+            assert (-y[0], x[0]) == min(zip(-y, x, strict=True))
+        holes = [(-hole.coords[0][1], hole.coords[0][0]) for hole in polygon.interiors]
+        assert holes == sorted(holes)
         assert polygon.exterior.is_ccw
         assert not any(hole.is_ccw for hole in polygon.interiors)
         firsts.append((-polygon.exterior.coords[0][1], polygon.exterior.coords[0][0]))
@@ -111,7 +117,8 @@ def test_nested_holes() -> None:
         labels[inset : 9 - inset, inset : 9 - inset] = label
     (batch,) = trace(labels)
     assert shapely.get_num_interior_rings(batch.geometries).tolist() == [1, 1, 1, 1]
-    assert batch.pixels.tolist() == [32, 24, 16, 8]
+    assert batch.pixels.tolist() == [8, 16, 24, 32]  # by last row
+    assert batch.component_id.tolist() == [4, 3, 2, 1]
 
 
 def test_a_component_that_touches_itself_at_a_corner_is_valid() -> None:
@@ -191,12 +198,15 @@ def test_many_batches_are_one_result(monkeypatch: pytest.MonkeyPatch) -> None:
     assert joined(batches, "perimeter_m").tolist() == whole.perimeter_m.tolist()
 
 
-def test_bands_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    labels = np.random.default_rng(2).choice(np.array([0, 1], np.uint8), (60, 70))
+@pytest.mark.parametrize("pixels", [1, 200, 1000])
+def test_bands_do_not_show(pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.random.default_rng(2).choice(np.array([0, 1, 255], np.uint8), (60, 70))
     (whole,) = trace(labels)
-    monkeypatch.setattr(rings_module, "_BAND_PIXELS", 200)
-    (again,) = trace(labels)
-    assert shapely.equals_exact(again.geometries, whole.geometries).all()
+    monkeypatch.setattr(components_module, "_BAND_PIXELS", pixels)
+    (again,) = trace(labels, heights=[23, 1, 30])
+    assert again.component_id.tolist() == whole.component_id.tolist()
+    assert again.area_units == whole.area_units
+    assert shapely.to_wkb(again.geometries).tolist() == shapely.to_wkb(whole.geometries).tolist()
 
 
 def test_a_label_outside_the_legend_is_refused() -> None:
@@ -210,18 +220,17 @@ def test_rows_must_be_the_whole_map(starts: list[int]) -> None:
     grid = utm_grid(labels)
     rows = [(start, labels[:2]) for start in starts]
     with pytest.raises(ProductError, match="row"):
-        list(trace_polygons(rows, grid=grid, legend=LEGEND, pixel_area=PixelArea(grid)))
+        list(trace_polygons(lambda: rows, grid=grid, legend=LEGEND, pixel_area=PixelArea(grid)))
 
 
 def test_a_polygon_that_lost_a_pixel_is_an_internal_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The check of law 3 inside the tracer is awake."""
-    true = trace_module._label
+    true = components_module.ComponentIndex
 
-    def lossy(*args: object) -> object:
-        components = true(*args)  # type: ignore[arg-type]
-        components.pixels[1] += 1
-        return components
+    def lossy(**fields: Any) -> ComponentIndex:
+        fields["pixels"][1] += 1
+        return true(**fields)
 
-    monkeypatch.setattr(trace_module, "_label", lossy)
+    monkeypatch.setattr(components_module, "ComponentIndex", lossy)
     with pytest.raises(GeosegError, match=r"internal error.*component 1"):
         trace(np.ones((3, 3), np.uint8))

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from geoseg.errors import GeosegError, ProductError, SettingsError
-from geoseg.workflows.measure import measure, read_legend, vectorize
+from geoseg.workflows.areas import AreaRequest, measure_areas
+from geoseg.workflows.measure import read_legend, vectorize
 from tests.raster.factory import make_raster
 
 
@@ -47,15 +48,15 @@ def test_a_legend_is_yaml_or_json_in_any_order(tmp_path: Path, text: str) -> Non
 
 def test_any_value_can_be_named_as_nodata(classmap: Path) -> None:
     with pytest.raises(ProductError, match=r"-9999 .* name it with --nodata"):
-        measure(str(classmap))
-    report = measure(str(classmap), nodata=-9999).report
+        measure_areas(AreaRequest(source=str(classmap)))
+    report = measure_areas(AreaRequest(source=str(classmap), nodata=-9999)).report
     assert [(one.id, one.pixels) for one in report.classes] == [(0, 2), (1, 3)]
 
 
 def test_a_csv_has_the_patches_that_were_asked_for(classmap: Path, tmp_path: Path) -> None:
     """0 1 1 / - 1 0: the zeros touch nowhere, the ones are one piece."""
-    measure(str(classmap), tmp_path / "plain.csv", nodata=-9999)
-    measure(str(classmap), tmp_path / "counted.csv", nodata=-9999, patches=8)
+    measure_areas(AreaRequest(source=str(classmap), out=tmp_path / "plain.csv", nodata=-9999))
+    measure_areas(AreaRequest(source=str(classmap), out=tmp_path / "counted.csv", nodata=-9999, patches=8))
     plain, counted = (
         list(csv.reader((tmp_path / name).read_text().splitlines())) for name in ("plain.csv", "counted.csv")
     )
@@ -71,12 +72,12 @@ def test_a_csv_has_the_patches_that_were_asked_for(classmap: Path, tmp_path: Pat
 )
 def test_what_is_no_local_file_is_refused_with_the_remedy(source: str, words: str) -> None:
     with pytest.raises(GeosegError, match=words):
-        measure(source)
+        measure_areas(AreaRequest(source=source))
 
 
 def test_a_place_that_is_not_there_is_noticed_before_the_work(classmap: Path, tmp_path: Path) -> None:
     with pytest.raises(ProductError, match="is no folder"):
-        measure(str(classmap), tmp_path / "absent/areas.csv", nodata=-9999)
+        measure_areas(AreaRequest(source=str(classmap), out=tmp_path / "absent/areas.csv", nodata=-9999))
     with pytest.raises(ProductError, match="is no folder"):
         vectorize(str(classmap), tmp_path / "absent/map.gpkg", nodata=-9999)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["map.tif"]

@@ -1,0 +1,134 @@
+"""assessment.json as the page reads it. Reading a document is `document`'s matter."""
+
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from geoseg.report.document import Document
+
+FEW_OMISSIONS: Final = 10
+"""Points of omission below which Wald's interval of an area is too narrow; `accuracy` has the same rule."""
+
+
+class Estimate(Document):
+    """A figure with its standard error and confidence interval."""
+
+    value: float
+    se: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def half_width(self) -> float | None:
+        """Half of the confidence interval; None where there is none."""
+        return None if self.low is None or self.high is None else (self.high - self.low) / 2
+
+
+class Limits(Document):
+    """The ends of an interval."""
+
+    low: float
+    high: float
+
+
+class AssessedClass(Document):
+    """A class of an assessment."""
+
+    id: int
+    name: str
+    mapped_m2: float
+    area_m2: Estimate
+    area_score_m2: Limits | None = None
+    """Limits that hold for rare classes too (Wilson's)."""
+    users_accuracy: Estimate | None = None
+    producers_accuracy: Estimate | None = None
+    f1: Estimate | None = None
+    n_map: int | None = None
+    n_reference: int | None = None
+    flags: tuple[str, ...] = ()
+
+
+class Stratum(Document):
+    """A stratum of the sample."""
+
+    id: int
+    name: str
+    area_m2: float
+    pixels: int | None = None
+    n: int
+
+
+class Design(Document):
+    """How the sample was drawn."""
+
+    strata: tuple[Stratum, ...] = ()
+    allocation: str | dict[str, Any] | None = None
+    seed: int | None = None
+    method: str | None = None
+    excluded_m2: dict[str, float] = Field(default_factory=dict)
+
+
+class Reference(Document):
+    """The reference sample."""
+
+    name: str = ""
+    rows: int | None = None
+    used: int | None = None
+    blank: int | None = None
+    uninterpretable: int | None = None
+    duplicates: int | None = None
+    disagreements: int | None = None
+    agreement: float | None = None
+    interpreters: tuple[str, ...] = ()
+
+
+class Matrix(Document):
+    """The error matrix: a row per map class (with none named: per stratum), a column per reference class."""
+
+    strata: tuple[int, ...]
+    map_classes: tuple[int, ...] = ()
+    reference_classes: tuple[int, ...]
+    counts: tuple[tuple[int, ...], ...]
+    proportions: tuple[tuple[float, ...], ...] = ()
+
+    @property
+    def row_ids(self) -> tuple[int, ...]:
+        """The class (or stratum) of each row."""
+        return self.map_classes or self.strata
+
+    def omitted(self, class_id: int) -> int:
+        """Reference points of a class that the map calls something else."""
+        if class_id not in self.reference_classes:
+            return 0
+        column = self.reference_classes.index(class_id)
+        return sum(row[column] for row_id, row in zip(self.row_ids, self.counts, strict=False) if row_id != class_id)
+
+
+class AssessedMap(Document):
+    """Which map was assessed."""
+
+    name: str = ""
+    sha256: str | None = None
+
+
+class Assessment(Document):
+    """assessment.json."""
+
+    map: AssessedMap = AssessedMap()
+    reference: Reference = Reference()
+    design: Design = Design()
+    confidence_level: Annotated[float, Field(gt=0, lt=1)]
+    estimator: str = ""
+    overall_accuracy: Estimate
+    classes: tuple[AssessedClass, ...]
+    matrix: Matrix
+    notes: tuple[str, ...] = ()
+
+    def of(self, class_id: int) -> AssessedClass | None:
+        """The class of that id."""
+        return next((one for one in self.classes if one.id == class_id), None)
+
+    def trusts_wald(self, one: AssessedClass) -> bool:
+        """Whether ± of a class's area means what it says; else its score limits are the ones to give."""
+        known = one.area_m2.se is not None and one.area_m2.half_width is not None
+        return known and (one.area_score_m2 is None or self.matrix.omitted(one.id) >= FEW_OMISSIONS)

@@ -1,0 +1,197 @@
+"""Ground area of the classes inside zones, partial pixels exact. Files are `read`'s, reprojection `place`'s.
+
+The share of a pixel inside a zone is `coverage`'s, its ground area PixelArea's. Memory grows with the zones and
+with the map's width, never with its height.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+
+from geoseg.core.area import PixelArea
+from geoseg.core.window import Window
+from geoseg.core.zone_table import ZoneArea, ZoneTable
+from geoseg.vector.coverage import pixel_shares
+from geoseg.vector.ground import ground_m2
+from geoseg.vector.place import COARSE, Placed, Placer
+from geoseg.vector.read import Zones, polygons_of
+from geoseg.vector.zone_names import shown
+
+Labels = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
+Bools = npt.NDArray[np.bool_]
+Geometries = npt.NDArray[Any]
+
+BLOCK: Final = 512
+_AT_ONCE: Final = 8
+"""Zones whose pixels in a block are held together."""
+_OVERLAP: Final = 1e-11
+"""Overlap relative to the zones' area below which it is rounding."""
+
+
+def measure_rows(
+    rows: Iterable[tuple[int, Labels]], zones: Zones, pixel_area: PixelArea, *, block: int = BLOCK
+) -> ZoneTable:
+    """Zone x class of a whole map.
+
+    Args:
+        rows: (first row, (height, full width) labels) from the top to the bottom, in strips of any height.
+        zones: in any CRS.
+        pixel_area: of the map's grid.
+        block: side of the pieces of the map that are measured at a time.
+
+    Raises:
+        InputError: there is no way from the zones' CRS to the map's, or an outline cannot be measured.
+    """
+    ground = ground_m2(zones.geometries, zones.crs)
+    placer = Placer(pixel_area.grid, zones.crs)
+    placed = placer.place(zones.geometries)
+    known = np.isfinite(ground) & ~placed.lost
+    union = _union(placed.drawn[known])
+    polygons = [*placed.geometries, *([] if union is None else placer.bend([union]))]
+    meter = _Meter(_array(polygons), pixel_area)
+    for row, labels in rows:
+        for top in range(0, len(labels), block):
+            meter.add(row + top, labels[top : top + block], block)
+    areas = [_zone(zones, k, placed, float(ground[k]), meter) for k in np.flatnonzero(known).tolist()]
+    footprint = float(meter.total.sum())
+    covered = sum(one.footprint_m2 for one in areas)
+    joint = covered if union is None else sum(meter.area_m2(len(zones.names)).values())
+    return ZoneTable(
+        source=zones.source,
+        field=zones.field,
+        zones=tuple(areas),
+        overlap_m2=max(covered - joint, 0.0),
+        outside_m2=max(footprint - joint, 0.0),
+        notes=(*zones.notes, *_notes(zones, placed, known, overlaps=union is not None, coarse=placer.coarse)),
+    )
+
+
+class _Meter:
+    """Adds up the labels inside polygons, block by block."""
+
+    def __init__(self, polygons: Geometries, pixel_area: PixelArea) -> None:
+        self.total = np.zeros(256)
+        self._polygons = polygons
+        self._pixel_area = pixel_area
+        self._tree = shapely.STRtree(polygons)
+        self._found: dict[int, Floats] = {}
+
+    def area_m2(self, index: int) -> dict[int, float]:
+        """Label -> square metres inside one polygon."""
+        found = self._found.get(index, np.zeros(256))
+        return {int(label): float(found[label]) for label in np.flatnonzero(found)}
+
+    def add(self, row: int, labels: Labels, block: int) -> None:
+        """Full-width rows."""
+        height, width = labels.shape
+        strip = shapely.box(0, row, width, row + height)
+        index, pieces = _clip(self._polygons, np.sort(self._tree.query(strip)), strip)
+        shapely.prepare(pieces)
+        left, _, right, _ = shapely.bounds(pieces).T if len(pieces) else np.zeros((4, 0))
+        for col in range(0, width, block):
+            window = Window(row=row, col=col, height=height, width=min(block, width - col))
+            near = np.flatnonzero((left < window.col_stop) & (right > col))
+            self._add_block(window, labels[:, col : window.col_stop], index[near], pieces[near])
+
+    def _add_block(self, window: Window, labels: Labels, index: Indices, pieces: Geometries) -> None:
+        flat = labels.ravel()
+        unit = np.broadcast_to(self._pixel_area.of(window), window.shape).ravel()
+        here = np.bincount(flat, weights=unit, minlength=256)
+        self.total += here
+        if not len(index):
+            return
+        frame = shapely.box(window.col, window.row, window.col_stop, window.row_stop)
+        whole = shapely.covers(pieces, frame)
+        for k in index[whole].tolist():
+            self._of(k)[:] += here
+        where, parts = _clip(pieces, np.flatnonzero(~whole), frame)
+        for start in range(0, len(where), _AT_ONCE):
+            shares = pixel_shares(parts[start : start + _AT_ONCE], window)
+            for k, (pixel, share) in zip(index[where[start : start + _AT_ONCE]].tolist(), shares, strict=True):
+                self._of(k)[:] += np.bincount(flat[pixel], weights=share * unit[pixel], minlength=256)
+
+    def _of(self, index: int) -> Floats:
+        return self._found.setdefault(index, np.zeros(256))
+
+
+def _clip(polygons: Geometries, index: Indices, frame: Any) -> tuple[Indices, Geometries]:
+    """The polygons' parts inside a frame, and their indices; those that have none are left out."""
+    parts = [polygons_of(one) for one in shapely.intersection(polygons[index], frame)]
+    kept = [k for k, part in enumerate(parts) if part is not None and part.area > 0]
+    return index[kept], _array([parts[k] for k in kept])
+
+
+def _array(geometries: Sequence[Any]) -> Geometries:
+    found = np.empty(len(geometries), object)
+    found[:] = geometries
+    return found
+
+
+def _union(drawn: Geometries) -> Any | None:
+    """The union of zones where some overlap, None where none do."""
+    near = drawn[shapely.is_geometry(drawn)]
+    if len(near) < 2 or shapely.coverage_is_valid(near):
+        return None
+    union, total = shapely.union_all(near), float(shapely.area(near).sum())
+    return union if total - union.area > _OVERLAP * total else None
+
+
+def _overlapping(names: Sequence[str], drawn: Geometries) -> list[str]:
+    """Pairs of zones that overlap, as "a / b"."""
+    first, second = shapely.STRtree(drawn).query(drawn, predicate="intersects")
+    first, second = first[first < second], second[first < second]
+    if not len(first):
+        return []
+    common = shapely.area(shapely.intersection(drawn[first], drawn[second]))
+    least = np.minimum(shapely.area(drawn[first]), shapely.area(drawn[second]))
+    real = np.flatnonzero(common > _OVERLAP * least)
+    return [f"{names[first[k]]} / {names[second[k]]}" for k in real[np.argsort(-common[real], kind="stable")]]
+
+
+def _zone(zones: Zones, index: int, placed: Placed, ground_m2: float, meter: _Meter) -> ZoneArea:
+    """A zone on the grid is as large as its pixels; one that reaches beyond it as large as its outline."""
+    area = meter.area_m2(index)
+    on_map = sum(area.values())
+    whole = on_map if placed.inside[index] else max(ground_m2, on_map)
+    return ZoneArea(name=zones.names[index], area_m2=area, zone_m2=whole)
+
+
+def _notes(zones: Zones, placed: Placed, known: Bools, *, overlaps: bool, coarse: bool) -> Iterator[str]:
+    """What the user must know, one line each."""
+    on_map, count = shapely.is_geometry(placed.geometries), len(zones.names)
+    for chosen, what in (
+        (known & on_map & ~placed.inside, "only in part on the map, measured there"),
+        (known & ~on_map, "wholly outside the map, measured as 0"),
+        (placed.lost, "not to be brought onto the map's projection, left out"),
+        (~known & ~placed.lost, "not on the Earth, left out"),
+        (_ambiguous(zones), "with an edge over half the Earth, taken the long way (cut it at the antimeridian)"),
+    ):
+        names = [zones.names[k] for k in np.flatnonzero(chosen)]
+        if names:
+            yield f"{len(names)} of {count} zones {what}: {shown(names)}"
+    if not (known & on_map).any():
+        yield f"no zone of {zones.source} lies on the map: is its CRS ({zones.crs.name}) the right one?"
+    if overlaps:
+        near = np.flatnonzero(known & shapely.is_geometry(placed.drawn))
+        pairs = _overlapping([zones.names[k] for k in near], placed.drawn[near])
+        yield f"zones overlap, so that their sum exceeds the whole: {shown(pairs)}"
+    if coarse:
+        yield f"zones: {COARSE}"
+
+
+def _ambiguous(zones: Zones) -> Bools:
+    """True where an edge spans more than 180 degrees of longitude, as one across the antimeridian would."""
+    wide = np.zeros(len(zones.names), bool)
+    if not zones.crs.is_geographic:
+        return wide
+    half = np.pi / float(zones.crs.axis_info[0].unit_conversion_factor)
+    left, _, right, _ = shapely.bounds(zones.geometries).T
+    for k in np.flatnonzero(right - left > half):
+        points, part = shapely.get_coordinates(shapely.get_parts(zones.geometries[k]), return_index=True)
+        wide[k] = (np.abs(np.diff(points[:, 0]))[np.diff(part) == 0] > half).any()
+    return wide

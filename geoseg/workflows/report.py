@@ -1,0 +1,146 @@
+"""The page of a finished run or change: what it left is gathered and drawn; what the page says belongs to `report`."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from geoseg.errors import ProductError
+from geoseg.outcome import RunRecord
+from geoseg.raster.classmap import ClassMap, read_classmap, read_rows
+from geoseg.raster.safety import raster_env
+from geoseg.report.areas_document import Areas
+from geoseg.report.assessment_document import Assessment
+from geoseg.report.change_document import Change
+from geoseg.report.content import ReportContent
+from geoseg.report.document import parse_document, read_document
+from geoseg.report.page import render_page
+from geoseg.report.pdf import render_pdf
+from geoseg.workflows.output_file import move
+from geoseg.workflows.product import read_product
+from geoseg.workflows.report_map import draw_map, find_scene
+
+REPORT: Final = "report.html"
+REPORT_PDF: Final = "report.pdf"
+_CHANGE: Final = "change.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportSources:
+    """What a report shows that is not in the folder of the product."""
+
+    assessment: Path | None = None
+    """A folder that geoseg assess made for this very map."""
+    scene: Path | None = None
+    """The scene of the run, for its picture."""
+    same_scene: bool = False
+    """The caller has just read this very scene: it is not compared with the run's record."""
+
+
+def write_report(folder: Path, sources: ReportSources | None = None, *, pdf: bool = False) -> tuple[Path, ...]:
+    """report.html, and report.pdf if asked, of a finished run or change; each replaces the one that was there.
+
+    A PDF of an earlier page is removed where none is asked for: it would say something else than the page.
+
+    Raises:
+        ProductError: the folder is no finished product, or the assessment is damaged or of another map.
+        SceneError: the scene cannot be read, or is not that of this run.
+        ResourceError: the PDF cannot be made here.
+    """
+    record = read_product(folder)
+    sources = sources or ReportSources()
+    if sources.scene is None:
+        sources = ReportSources(assessment=sources.assessment, scene=find_scene(folder, record))
+    page = build_report(folder, record, sources)
+    contents = {REPORT: page.encode("utf-8")}
+    if pdf:
+        contents[REPORT_PDF] = render_pdf(page)
+    for name, content in contents.items():
+        _replace(folder / name, content)
+    if not pdf:
+        (folder / REPORT_PDF).unlink(missing_ok=True)
+    return tuple(folder / name for name in contents)
+
+
+def build_report(folder: Path, record: RunRecord, sources: ReportSources | None = None) -> str:
+    """The page; nothing is written. `folder` may be a staging folder: what is read are its maps and documents.
+
+    Raises:
+        ProductError: a map or document is missing or damaged, or the assessment is of another map.
+        SceneError: the scene cannot be read, or is not that of this run.
+    """
+    sources = sources or ReportSources()
+    documents: dict[str, Any] = {}
+    areas = change = assessment = None
+    if (folder / _CHANGE).is_file():
+        change, documents[_CHANGE] = read_document(Change, folder / _CHANGE, made_by="change")
+    else:
+        areas, documents["areas.json"] = _read_areas(folder, record)
+    if sources.assessment is not None:
+        path = sources.assessment / "assessment.json"
+        assessment, documents["assessment.json"] = read_document(Assessment, path, made_by="assess")
+        _check_assessed(assessment, folder / _map_name(change), path)
+    documents["run.json"] = json.loads(record.model_dump_json(exclude={"areas", "change"}))
+    shown, remarks = draw_map(folder / _map_name(change), record, scene=sources.scene, same_scene=sources.same_scene)
+    return render_page(
+        ReportContent(
+            title=record.scene,
+            record=record,
+            areas=areas,
+            assessment=assessment,
+            change=change,
+            map=shown,
+            remarks=remarks,
+            documents=documents,
+        )
+    )
+
+
+def _read_areas(folder: Path, record: RunRecord) -> tuple[Areas, Any]:
+    """areas.json; a run that was not asked for it has the same figures in its record."""
+    if (folder / "areas.json").is_file():
+        return read_document(Areas, folder / "areas.json", made_by="run")
+    raw = record.areas
+    return parse_document(Areas, raw, place="run.json: areas", again="make it again with geoseg run"), raw
+
+
+def _map_name(change: Change | None) -> str:
+    return "classes.tif" if change is None else "change.tif"
+
+
+def _check_assessed(assessment: Assessment, path: Path, document: Path) -> None:
+    """The figures of one map must never stand beside another: a checksum tells, of the pixels or of the file."""
+    told = assessment.map.sha256
+    if told is None:
+        raise ProductError(f"{document} does not say which map it is of: make it again with geoseg assess")
+    with raster_env():
+        if told in (_pixels_sha256(read_classmap(path)), _sha256(path)):
+            return
+    raise ProductError(
+        f"{document} is of another map than {path} (sha256 {told[:12]}…): name the assessment of this map, or assess it"
+    )
+
+
+def _pixels_sha256(classmap: ClassMap) -> str:
+    """As geoseg assess takes it: shape, then labels row by row, so that compression does not matter."""
+    digest = hashlib.sha256(f"{tuple(classmap.grid.shape)}".encode())
+    for _, labels in read_rows(classmap):
+        digest.update(labels.tobytes())
+    return digest.hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Written beside its place and renamed: a reader never sees half a page."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        beside.write_bytes(content)
+        move(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)

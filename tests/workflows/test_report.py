@@ -1,0 +1,158 @@
+"""The report of finished products: made again at any time, never of something else, never half written."""
+
+import json
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
+from geoseg.cli import main
+from geoseg.errors import ProductError, ResourceError, SceneError
+from geoseg.raster.scene import SceneOptions, open_scene
+from geoseg.workflows.product import read_product
+from geoseg.workflows.report import ReportSources, write_report
+from tests.report import made_documents
+from tests.report.pages import Page
+from tests.report.products import GRID, make_change, make_run
+
+
+def write_scene(path: Path, *, first_col: int = 0) -> Path:
+    """An RGB scene on the grid of the products, or beside it."""
+    height, width = GRID.shape
+    transform = Affine(*tuple(GRID.transform)[:6]) * Affine.translation(first_col, 0)
+    with rasterio.open(
+        path, "w", driver="GTiff", height=height, width=width, count=3, dtype="uint8", crs="EPSG:32633",
+        transform=transform, photometric="RGB",
+    ) as out:  # fmt: skip
+        out.write(np.random.default_rng(0).integers(1, 255, (3, height, width)).astype(np.uint8))
+    return path
+
+
+def shows_scene(path: Path) -> bool:
+    return any(attributes.get("id") == "map-scene" for _, attributes in Page(path.read_text()).elements)
+
+
+def test_a_report_is_a_view(tmp_path: Path) -> None:
+    """It is written into the product, which stays what it was; made again it is the same but for the time."""
+    out = tmp_path / "out"
+    record = make_run(out)
+    (path,) = write_report(out)
+    assert path == out / "report.html"
+    assert read_product(out, checksums=True) == record
+    first = path.read_text()
+    path.write_text("old")
+    path.with_suffix(".pdf").write_text("of the old page")
+    write_report(out)
+    made = "Made by geoseg"
+    assert path.read_text().partition(made)[0] == first.partition(made)[0]
+    assert not path.with_suffix(".pdf").exists()
+    assert not [one for one in out.iterdir() if one.name.endswith(".tmp")]
+
+
+def test_the_scene_is_found_beside_only_if_it_is_the_same(tmp_path: Path) -> None:
+    """Same name and same fingerprint: it is shown. Touched since: it is not, and the page says so."""
+    scene = write_scene(tmp_path / "scene.tif")
+    make_run(tmp_path / "out", fingerprint=open_scene(scene, options=SceneOptions()).fingerprint)
+    (path,) = write_report(tmp_path / "out")
+    assert shows_scene(path)
+    os.utime(scene, ns=(1, 1))
+    write_report(tmp_path / "out")
+    assert not shows_scene(path)
+    assert "The scene itself is not shown" in path.read_text()
+    write_report(tmp_path / "out", ReportSources(scene=scene))
+    assert shows_scene(path)
+    assert "could not be proven" in path.read_text()
+    write_report(tmp_path / "out", ReportSources(scene=scene, same_scene=True))
+    assert shows_scene(path)
+    assert "could not be proven" not in path.read_text()
+
+
+def test_another_scene_is_refused(tmp_path: Path) -> None:
+    """Another name, or another grid: its picture would lie."""
+    make_run(tmp_path / "out")
+    (tmp_path / "other").mkdir()
+    for scene in (write_scene(tmp_path / "other.tif"), write_scene(tmp_path / "other" / "scene.tif", first_col=1)):
+        with pytest.raises(SceneError, match="is not the scene of this run"):
+            write_report(tmp_path / "out", ReportSources(scene=scene))
+    assert not (tmp_path / "out" / "report.html").exists()
+
+
+def test_what_is_no_product_has_no_report(tmp_path: Path) -> None:
+    with pytest.raises(ProductError, match=r"run\.json"):
+        write_report(tmp_path)
+    make_run(tmp_path / "out")
+    (tmp_path / "out" / "run.json").unlink()
+    with pytest.raises(ProductError, match=r"run\.json"):
+        write_report(tmp_path / "out")
+
+
+def test_a_change_has_its_own_page(tmp_path: Path) -> None:
+    make_change(tmp_path / "out", made_documents.change())
+    (path,) = write_report(tmp_path / "out")
+    page = Page(path.read_text())
+    assert "geoseg change report" in page.text
+    assert "Map" in page.text
+    assert "The scene itself" not in page.text
+
+
+def test_a_grid_on_no_mercator_map_has_a_page_without_a_map(tmp_path: Path) -> None:
+    polar = GeoBox((96, 128), Affine(100, 0, -6400, 0, -100, 4800), "EPSG:3995")
+    make_run(tmp_path / "out", grid=polar)
+    (path,) = write_report(tmp_path / "out")
+    page = Page(path.read_text())
+    assert "No map is shown." in page.text
+    assert "on no Mercator map" in page.text
+    assert len(page.scripts) == 1
+
+
+def test_a_pdf_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without WeasyPrint one line with the remedy, and nothing is written; with it a PDF."""
+    make_run(tmp_path / "out")
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
+    with pytest.raises(ResourceError, match=r"geoseg\[pdf\]"):
+        write_report(tmp_path / "out", pdf=True)
+    assert not (tmp_path / "out" / "report.html").exists()
+
+
+def test_a_pdf_beside_the_page(tmp_path: Path) -> None:
+    try:
+        import_module("weasyprint")
+    except (ImportError, OSError) as error:
+        pytest.skip(f"no WeasyPrint: {error}")
+    make_run(tmp_path / "out")
+    page, pdf = write_report(tmp_path / "out", pdf=True)
+    assert page.name == "report.html"
+    assert pdf.read_bytes().startswith(b"%PDF")
+
+
+def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The path on stdout; a refusal is one line and exit 2."""
+    out = tmp_path / "out"
+    make_run(out)
+
+    def command(*words: str) -> tuple[object, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            main(["report", *words])
+        return (stop.value.code, *capsys.readouterr())
+
+    assert command(str(out)) == (0, f"{out / 'report.html'}\n", "")
+    code, text, _ = command(str(out), "--json")
+    assert (code, json.loads(text)["paths"]) == (0, [str(out / "report.html")])
+    for words in ([str(tmp_path)], [str(out), "--assessment", str(tmp_path)], [str(out), "--scene", str(out / "none")]):
+        code, text, error = command(*words)
+        assert (code, text, error.count("\n")) == (2, "", 1), error
+
+
+def test_unknown_figures_are_refused_in_one_line(tmp_path: Path) -> None:
+    document: dict[str, Any] = {**made_documents.areas(), "footprint_m2": "much"}
+    make_run(tmp_path / "out", areas=document)
+    with pytest.raises(ProductError, match="footprint_m2") as caught:
+        write_report(tmp_path / "out")
+    assert "\n" not in str(caught.value)
