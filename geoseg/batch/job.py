@@ -15,6 +15,17 @@ from geoseg.outcome import Sha256
 from geoseg.pipeline import Pipeline
 
 
+class ZoneSource(BaseModel):
+    """The polygons by which areas are told."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str = Field(description="absolute")
+    field: str | None = Field(default=None, description="the column that names them; null: the likeliest")
+    layer: str | None = Field(default=None, description="null: the only one with polygons")
+    sha256: Sha256 = Field(description="of their names and outlines")
+
+
 class BatchJob(BaseModel):
     """batch.json. It is written last: a folder without it is no batch."""
 
@@ -29,6 +40,7 @@ class BatchJob(BaseModel):
     bundle: str = Field(description="name of the model bundle")
     bundle_sha256: Sha256 = Field(description="checksum of the model bundle")
     output_version: int = Field(description="version of the products")
+    zones: ZoneSource | None = Field(default=None, description="polygons to measure areas by")
     allow_large: bool = Field(default=False, description="accept files that unpack to over 200 times their size")
     versions: dict[str, str] = Field(default_factory=dict, description="versions of the libraries, where it was frozen")
     argv: tuple[str, ...] = Field(default=(), description="the command that froze it")
@@ -38,7 +50,8 @@ class BatchJob(BaseModel):
     def settings(self) -> dict[str, JsonValue]:
         """What decides the products, apart from the scenes."""
         kept = {"bundle_sha256", "output_version", "allow_large", "source"}
-        return {**self.model_dump(mode="json", include=kept), "pipeline": deciding(self.pipeline)}
+        zones = None if self.zones is None else self.zones.sha256
+        return {**self.model_dump(mode="json", include=kept), "zones": zones, "pipeline": deciding(self.pipeline)}
 
     @property
     def digest(self) -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from geoseg import __version__
-from geoseg.batch.job import BatchJob, check_same, deciding, read_job, write_job
+from geoseg.batch.job import BatchJob, ZoneSource, check_same, read_job, write_job
 from geoseg.batch.manifest import freeze
 from geoseg.batch.place import Place, locked
 from geoseg.batch.source import find_scenes
@@ -17,6 +17,7 @@ from geoseg.pipeline import Pipeline
 from geoseg.workflows.freeze import freeze_pipeline
 from geoseg.workflows.plan import OUTPUT_VERSION
 from geoseg.workflows.provenance import versions
+from geoseg.workflows.zones import ZoneFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,8 @@ class BatchRequest:
     source: str
     pipeline: Pipeline
     config: Config
+    zones: ZoneFile | None = None
+    """Polygons to measure areas by."""
     allow_large: bool = False
     argv: tuple[str, ...] = ()
 
@@ -56,11 +59,12 @@ def plan_batch(request: BatchRequest, out: Path) -> Planned:
         "bundle_sha256": frozen.bundle_sha256,
         "output_version": OUTPUT_VERSION,
         "allow_large": request.allow_large,
+        "zones": None if request.zones is None else _freeze_zones(request.zones),
     }
     with _planning(place):
         if place.job.exists():
             job = read_job(out)
-            check_same(job, {**settings, "pipeline": deciding(frozen.pipeline)}, out)
+            check_same(job, job.model_copy(update=settings).settings, out)
             return Planned(job=job, is_new=False)
         manifest = freeze(find_scenes(request.source), place)
         facts = {"geoseg": __version__, "bundle": frozen.bundle, "versions": versions(), "argv": request.argv}
@@ -74,6 +78,10 @@ def plan_batch(request: BatchRequest, out: Path) -> Planned:
     if manifest.missing:
         notes.append(f"{manifest.missing} of {manifest.scenes} scenes are not there now")
     return Planned(job=job, is_new=True, notes=tuple(notes))
+
+
+def _freeze_zones(zones: ZoneFile) -> ZoneSource:
+    return ZoneSource(path=str(zones.path.absolute()), field=zones.field, layer=zones.layer, sha256=zones.digest())
 
 
 @contextmanager

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from geoseg.batch.job import read_job
+from geoseg.batch.product_row import find_product
 from geoseg.batch.status import FAILED, read_failures, read_rows
 from geoseg.errors import ResourceError
 
 SUMMARY: Final = "summary.parquet"
 AREAS: Final = "areas.csv"
+ZONES: Final = "zones.csv"
 FAILURES: Final = "failures.csv"
 _ROWS: Final = 50_000
 _COLUMNS: Final = {"id": "string", "uri": "string", "state": "string", "seconds": "float64", "attempts": "int64",
@@ -54,20 +56,23 @@ class Results:
 
 
 def write_results(out: Path) -> Results:
-    """Writes summary.parquet, areas.csv and failures.csv into a batch's folder, each whole or not at all.
+    """Writes the tables into a batch's folder, each whole or not at all; zones.csv only where the batch has zones.
 
     Raises:
         ProductError: the folder holds no batch.
         ResourceError: a file cannot be written.
     """
-    read_job(out)
+    zones = read_job(out).zones is not None
+    if zones:
+        with _csv(out / ZONES) as stream:
+            _write_zones(stream, out)
     with _csv(out / AREAS) as areas:
         names, parts, scenes = _write_areas(areas, out)
     with _csv(out / FAILURES) as failures:
         _write_table(failures, read_failures(out))
     _write_summary(out, sorted(names))
     return Results(
-        files=tuple(out / name for name in (SUMMARY, AREAS, FAILURES)),
+        files=tuple(out / name for name in (SUMMARY, AREAS, *([ZONES] if zones else []), FAILURES)),
         scenes=scenes,
         classes=tuple((k, names[k], math.fsum(parts[k])) for k in sorted(names)),
     )
@@ -88,6 +93,24 @@ def _write_areas(stream: TextIO, out: Path) -> tuple[dict[int, str], dict[int, l
             area = [one["pixels"], one["area_m2"], one["area_m2"] / 1e4]
             table.writerow([row["scene"], row["uri"], one["id"], one["name"], *area])
     return names, parts, scenes
+
+
+def _write_zones(stream: TextIO, out: Path) -> None:
+    """One row per scene, zone and class; zones that a scene does not touch are left out. Read from the products."""
+    table = csv.writer(stream, lineterminator="\n")
+    table.writerow(["scene", "uri", "zone", "zone_m2", "footprint_m2", "class_id", "class", "area_m2", "area_ha"])
+    for row in read_rows(out, "done", "skipped"):
+        record = find_product(out / row["output"])
+        listed = None if record is None else record.areas.get("zones")
+        for zone in _dicts(listed):
+            if zone["footprint_m2"]:
+                whole = [row["scene"], row["uri"], zone["zone"], zone["zone_m2"], zone["footprint_m2"]]
+                for one in _dicts(zone["classes"]):
+                    table.writerow([*whole, one["id"], one["name"], one["area_m2"], one["area_ha"]])
+
+
+def _dicts(value: object) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _write_table(stream: TextIO, rows: Iterator[dict[str, Any]]) -> None:

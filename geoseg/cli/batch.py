@@ -8,13 +8,20 @@ from typing import Any
 import click
 
 from geoseg.cli.batch_show import failures, repair, report, script, status
-from geoseg.cli.options import config_options, json_option, pipeline_options, resolve_pipeline
+from geoseg.cli.options import (
+    config_options,
+    json_option,
+    pipeline_options,
+    products_option,
+    resolve_pipeline,
+    zone_options,
+    zones_of,
+)
 
-FROZEN = ("pipeline", "model", "bands", "radiometry", "overrides", "products", "allow_large")
+FROZEN = ("pipeline", "model", "bands", "radiometry", "definition", "overrides", "products", "zones", "allow_large")
 large_option = click.option(
     "--allow-large", is_flag=True, help="Accept files that unpack to over 200 times their size."
 )
-products_option = click.option("--products", help="classes,confidence,areas,polygons: what to make of each scene.")
 
 
 @click.group()
@@ -30,6 +37,7 @@ def batch() -> None:
 @click.argument("source")
 @click.argument("out", type=click.Path(path_type=Path))
 @pipeline_options
+@zone_options
 @products_option
 @large_option
 @config_options
@@ -51,6 +59,7 @@ def plan(source: str, out: Path, *, as_json: bool, **chosen: Any) -> None:
 @batch.command()
 @click.argument("places", nargs=-1, required=True, metavar="[SOURCE] OUT")
 @pipeline_options
+@zone_options
 @products_option
 @large_option
 @config_options
@@ -89,11 +98,16 @@ def _plan(source: str, out: Path, chosen: dict[str, Any]) -> Any:
     pipeline = resolve_pipeline(
         chosen["pipeline"],
         chosen["overrides"],
-        **{key: chosen[key] for key in ("model", "bands", "radiometry", "products")},
+        **{key: chosen[key] for key in ("model", "bands", "radiometry", "definition", "products")},
     )
     config = load_config(chosen["config_name"], overrides=chosen["config_overrides"])
     request = BatchRequest(
-        source=source, pipeline=pipeline, config=config, allow_large=chosen["allow_large"], argv=tuple(sys.argv)
+        source=source,
+        pipeline=pipeline,
+        config=config,
+        zones=zones_of(chosen),
+        allow_large=chosen["allow_large"],
+        argv=tuple(sys.argv),
     )
     return plan_batch(request, out)
 

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import pyarrow.parquet
 import pytest
 import rasterio
+import shapely
 
 from geoseg.batch.event import Record, State, Ticket
 from geoseg.batch.job import read_job
@@ -31,6 +33,7 @@ from geoseg.errors import ProductError, SceneError, SettingsError
 from geoseg.pipeline import Pipeline
 from geoseg.workflows.plan import Request, plan_scene
 from geoseg.workflows.segment import segment
+from geoseg.workflows.zones import ZoneFile
 from tests.model.bundles import tiny_bundle
 from tests.workflows.test_segment import write_scene
 
@@ -218,6 +221,45 @@ def test_other_settings_are_refused_and_shown(archive: Path, tmp_path: Path) -> 
     moved = pipeline(archive).model_copy(update={"model": str(tmp_path / "moved")})
     assert not plan_batch(BatchRequest(source=str(archive), pipeline=moved, config=CONFIG), out).is_new
     assert read_job(out) == first.job
+
+
+def test_areas_by_zone_are_frozen_and_told(archive: Path, tmp_path: Path) -> None:
+    out, zones = tmp_path / "out", tmp_path / "zones.gpkg"
+    west = shapely.box(499_000, 5_399_000, 500_300, 5_401_000)
+    far = shapely.box(599_000, 5_399_000, 600_300, 5_401_000)
+
+    def write(*polygons: shapely.Polygon) -> None:
+        names = [f"zone {k}" for k in range(len(polygons))]
+        frame = geopandas.GeoDataFrame({"name": names}, geometry=list(polygons), crs="EPSG:32633")
+        frame.to_file(zones, layer="zones")
+
+    write(west, far)
+    request = BatchRequest(
+        source=str(archive / "s0.tif"), pipeline=pipeline(archive), config=CONFIG, zones=ZoneFile(path=zones)
+    )
+    plan_batch(request, out)
+    (ticket,) = tickets(out).values()
+    result = run_scene(out, ticket, CONFIG)
+    place = Place(out=out)
+    with Ledger.create(place.ledger(WHOLE), read_manifest(place), job=read_job(out).digest) as ledger:
+        ledger.write([Record(at=1.0, ticket=ticket, state="done", outcome="done", seconds=1, result=result)])
+    assert [path.name for path in write_results(out).files] == [
+        "summary.parquet",
+        "areas.csv",
+        "zones.csv",
+        "failures.csv",
+    ]
+    with (out / "zones.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    document = json.loads((place.scene(ticket.scene) / "areas.json").read_text())
+    assert [(row["zone"], row["class"]) for row in rows] == [("zone 0", "class 0"), ("zone 0", "class 1")]
+    assert [float(row["area_m2"]) for row in rows] == [one["area_m2"] for one in document["zones"][0]["classes"]]
+    zones.unlink()
+    write(far)
+    with pytest.raises(JobError, match="has changed since the batch was planned"):
+        run_scene(out, ticket, CONFIG)
+    with pytest.raises(SettingsError, match="zones: "):
+        plan_batch(request, out)
 
 
 def test_folders_in_other_use_are_refused(archive: Path, tmp_path: Path) -> None:

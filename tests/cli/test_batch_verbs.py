@@ -56,6 +56,8 @@ def test_the_story_of_an_archive(tmp_path: Path) -> None:
         (["run", "a", "b", "c"], "3 places: give SOURCE and OUT"),
         (["run", "nowhere"], "nowhere holds no batch"),
         (["run", "nowhere", "--model", "forest-s2-rgb"], "model is frozen in nowhere"),
+        (["run", "nowhere", "--definition", "fao"], "definition is frozen in nowhere"),
+        (["run", "nowhere", "--zones", "z.gpkg"], "zones is frozen in nowhere"),
         (["run", "nowhere", "--shard", "3/3"], "--shard 3/3: write I/N"),
         (["plan", "s3://bucket/x", "out"], "s3://bucket/x is remote"),
         (["status", "nowhere"], "nowhere holds no batch"),
