@@ -34,6 +34,12 @@ class ClusterSection(Section):
     breaker: int = Field(default=20, ge=0, description="more failures in a row of one class stop the batch; 0 = never")
     hang_min_s: float = Field(default=600.0, gt=0, description="a scene never hangs earlier than this")
     hang_factor: float = Field(default=20.0, gt=1, description="a scene hangs at so many times the median scene")
+    block: int = Field(
+        default=0,
+        ge=0,
+        description="scenes wider than this are done in column strips of this width (rounded up to 512) by several "
+        "workers; 0 = whole scenes",
+    )
     pack_s: float = Field(
         default=2.0, ge=0, description="short scenes are handed out in packs of this length; 0 = never"
     )

@@ -40,6 +40,7 @@ class BatchJob(BaseModel):
     bundle: str = Field(description="name of the model bundle")
     bundle_sha256: Sha256 = Field(description="checksum of the model bundle")
     output_version: int = Field(description="version of the products")
+    block: int = Field(default=0, ge=0, description="scenes wider than this are done in parts; 0 = whole scenes")
     zones: ZoneSource | None = Field(default=None, description="polygons to measure areas by")
     allow_large: bool = Field(default=False, description="accept files that unpack to over 200 times their size")
     versions: dict[str, str] = Field(default_factory=dict, description="versions of the libraries, where it was frozen")
@@ -49,7 +50,7 @@ class BatchJob(BaseModel):
     @property
     def settings(self) -> dict[str, JsonValue]:
         """What decides the products, apart from the scenes."""
-        kept = {"bundle_sha256", "output_version", "allow_large", "source"}
+        kept = {"bundle_sha256", "output_version", "allow_large", "source", "block"}
         zones = None if self.zones is None else self.zones.sha256
         return {**self.model_dump(mode="json", include=kept), "zones": zones, "pipeline": deciding(self.pipeline)}
 

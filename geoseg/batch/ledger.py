@@ -143,6 +143,11 @@ class Ledger:
                 for one in chosen
             )
 
+    def reopen(self, rows: Iterable[int]) -> None:
+        """Makes scenes that had ended pending."""
+        with self._transaction():
+            self._db.executemany("update scene set state = 'pending' where id = ?", ((row,) for row in rows))
+
     def pending(self, *, after: int, count: int) -> tuple[Ticket, ...]:
         """The next pending scenes by row."""
         rows = self._db.execute(

@@ -2,8 +2,9 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ class Frozen:
     """What was written."""
 
     scenes: int
+    """Rows: scenes, and of those that are split the parts."""
     repeated: int
     """Named more than once; they are in once."""
     missing: int
@@ -29,8 +31,29 @@ class Frozen:
     """Of the file."""
 
 
-def freeze(found: Iterable[Found], place: Place) -> Frozen:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A scene, or one of the column strips it is split into."""
+
+    uri: str
+    """Of the scene."""
+    index: int = 0
+    count: int = 1
+
+    @staticmethod
+    def parse(uri: str) -> "Part":
+        """What an entry's uri means: `scene.tif#part=2/8` is the third of eight."""
+        found = re.fullmatch(r"(.*)#part=(\d+)/(\d+)", uri, flags=re.DOTALL)
+        return Part(uri=found[1], index=int(found[2]), count=int(found[3])) if found else Part(uri=uri)
+
+
+def freeze(found: Iterable[Found], place: Place, *, split: Callable[[str], int] = lambda uri: 1) -> Frozen:
     """Writes the manifest, and a list file for each scene of several files.
+
+    Args:
+        found: the scenes.
+        place: of the batch.
+        split: in how many parts the scene of a uri is done.
 
     Raises:
         SettingsError: the source has no scene.
@@ -44,7 +67,7 @@ def freeze(found: Iterable[Found], place: Place) -> Frozen:
     schema = pyarrow.schema([("id", "string"), ("uri", "string"), ("fingerprint", "string"), ("size", "int64")])
     try:
         with pyarrow.parquet.ParquetWriter(beside, schema, compression="zstd") as writer:
-            for rows in _batches(_entries(found, place, tally)):
+            for rows in _batches(_in_parts(_entries(found, place, tally), split, tally)):
                 columns = [[getattr(one, name) for one in rows] for name in ("scene", "uri", "fingerprint", "size")]
                 writer.write_table(pyarrow.table(dict(zip(schema.names, columns, strict=True)), schema=schema))
         if not tally.seen:
@@ -111,6 +134,18 @@ class _Tally:
     seen: dict[str, str]
     repeated: int = 0
     missing: int = 0
+    entries: int = 0
+
+
+def _in_parts(entries: Iterable[Entry], split: Callable[[str], int], tally: _Tally) -> Iterator[Entry]:
+    for one in entries:
+        count = 1 if one.size is None else split(one.uri)
+        tally.entries += count
+        if count == 1:
+            yield one
+            continue
+        for k in range(count):
+            yield replace(one, scene=f"{one.scene}-{k:05d}", uri=f"{one.uri}#part={k}/{count}")
 
 
 def _entries(found: Iterable[Found], place: Place, tally: _Tally) -> Iterator[Entry]:

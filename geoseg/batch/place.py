@@ -80,8 +80,15 @@ class Place:
         return self.out / "scenes"
 
     def scene(self, scene: str) -> Path:
-        """The folder of a scene's product; 256 folders share them, so that none gets too long."""
-        return self.scenes / scene[:2] / scene
+        """The folder of a scene's product; 256 folders share them, so that none gets too long.
+
+        The id of a part, `<id of the scene>-<number>`, leads to the scene.
+        """
+        return self.scenes / scene[:2] / scene.partition("-")[0]
+
+    def part(self, scene: str, index: int) -> Path:
+        """The file of a part of a scene, as long as not all are there."""
+        return self.out / "parts" / scene.partition("-")[0] / f"{index:05d}.zip"
 
     def ledger(self, shard: Shard) -> Path:
         """The ledger of a shard."""

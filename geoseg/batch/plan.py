@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from geoseg import __version__
@@ -12,10 +13,11 @@ from geoseg.batch.manifest import freeze
 from geoseg.batch.place import Place, locked
 from geoseg.batch.source import find_scenes
 from geoseg.config import Config
-from geoseg.errors import ProductError
+from geoseg.errors import GeosegError, ProductError
 from geoseg.pipeline import Pipeline
 from geoseg.workflows.freeze import freeze_pipeline
-from geoseg.workflows.plan import OUTPUT_VERSION
+from geoseg.workflows.parts import in_parts, part_width
+from geoseg.workflows.plan import OUTPUT_VERSION, Request, plan_scene
 from geoseg.workflows.provenance import versions
 from geoseg.workflows.zones import ZoneFile
 
@@ -59,6 +61,7 @@ def plan_batch(request: BatchRequest, out: Path) -> Planned:
         "bundle_sha256": frozen.bundle_sha256,
         "output_version": OUTPUT_VERSION,
         "allow_large": request.allow_large,
+        "block": part_width(request.config.cluster.block) if request.config.cluster.block else 0,
         "zones": None if request.zones is None else _freeze_zones(request.zones),
     }
     with _planning(place):
@@ -66,7 +69,8 @@ def plan_batch(request: BatchRequest, out: Path) -> Planned:
             job = read_job(out)
             check_same(job, job.model_copy(update=settings).settings, out)
             return Planned(job=job, is_new=False)
-        manifest = freeze(find_scenes(request.source), place)
+        count = partial(_count_parts, request, frozen.pipeline)
+        manifest = freeze(find_scenes(request.source), place, split=count if request.config.cluster.block else _one)
         facts = {"geoseg": __version__, "bundle": frozen.bundle, "versions": versions(), "argv": request.argv}
         listed = {"scenes": manifest.scenes, "manifest_sha256": manifest.sha256, "created": datetime.now(UTC)}
         job = BatchJob.model_validate({**settings, **facts, **listed})
@@ -78,6 +82,21 @@ def plan_batch(request: BatchRequest, out: Path) -> Planned:
     if manifest.missing:
         notes.append(f"{manifest.missing} of {manifest.scenes} scenes are not there now")
     return Planned(job=job, is_new=True, notes=tuple(notes))
+
+
+def _one(uri: str) -> int:
+    return 1
+
+
+def _count_parts(request: BatchRequest, pipeline: Pipeline, uri: str) -> int:
+    """In how many parts a scene is done; one that is refused fails when it is run, as it would whole."""
+    try:
+        plan = plan_scene(
+            Request(source=uri, pipeline=pipeline, config=request.config, allow_large=request.allow_large)
+        )
+    except GeosegError:
+        return 1
+    return len(in_parts(plan, request.config.cluster.block).panels)
 
 
 def _freeze_zones(zones: ZoneFile) -> ZoneSource:

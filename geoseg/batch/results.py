@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from geoseg.batch.job import read_job
-from geoseg.batch.product_row import find_product
+from geoseg.batch.manifest import Part
+from geoseg.batch.product_row import describe, find_product
 from geoseg.batch.status import FAILED, read_failures, read_rows
 from geoseg.errors import ResourceError
 
@@ -86,8 +87,9 @@ def _write_areas(stream: TextIO, out: Path) -> tuple[dict[int, str], dict[int, l
     table = csv.writer(stream, lineterminator="\n")
     table.writerow(["scene", "uri", "class_id", "class", "pixels", "area_m2", "area_ha"])
     for row in read_rows(out, "done", "skipped"):
-        scenes += 1
-        for one in _classes(row):
+        areas = _areas_of(row, out)
+        scenes += bool(areas)
+        for one in areas.get("classes", []):
             names.setdefault(one["id"], one["name"])
             parts.setdefault(one["id"], []).append(one["area_m2"])
             area = [one["pixels"], one["area_m2"], one["area_m2"] / 1e4]
@@ -100,7 +102,7 @@ def _write_zones(stream: TextIO, out: Path) -> None:
     table = csv.writer(stream, lineterminator="\n")
     table.writerow(["scene", "uri", "zone", "zone_m2", "footprint_m2", "class_id", "class", "area_m2", "area_ha"])
     for row in read_rows(out, "done", "skipped"):
-        record = find_product(out / row["output"])
+        record = find_product(out / row["output"]) if Part.parse(row["uri"]).index == 0 else None
         listed = None if record is None else record.areas.get("zones")
         for zone in _dicts(listed):
             if zone["footprint_m2"]:
@@ -130,23 +132,31 @@ def _write_summary(out: Path, classes: Sequence[int]) -> None:
     beside = _beside(out / SUMMARY)
     try:
         with _translated(out), pyarrow.parquet.ParquetWriter(beside, schema, compression="zstd") as writer:
-            for rows in _chunks(map(_flat, read_rows(out))):
+            for rows in _chunks(_flat(row, out) for row in read_rows(out)):
                 writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
         beside.replace(out / SUMMARY)
     finally:
         beside.unlink(missing_ok=True)
 
 
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    areas = json.loads(row["areas"] or "{}")
-    by_class = {f"area_m2_{one['id']}": one["area_m2"] for one in _classes(row)}
+def _flat(row: dict[str, Any], out: Path) -> dict[str, Any]:
+    areas = _areas_of(row, out)
+    by_class = {f"area_m2_{one['id']}": one["area_m2"] for one in areas.get("classes", [])}
     whole = {key: areas.get(key) for key in ("footprint_m2", "nodata_m2")}
     return {**row, "id": row["scene"], **whole, **by_class}
 
 
-def _classes(row: dict[str, Any]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(row["areas"] or "{}").get("classes", [])
-    return found if row["state"] not in FAILED else []
+def _areas_of(row: dict[str, Any], out: Path) -> dict[str, Any]:
+    """The areas of a scene: of one that was done in parts its product has them, and its first part tells them."""
+    part = Part.parse(row["uri"])
+    if row["state"] in FAILED or part.index > 0:
+        return {}
+    if part.count > 1:
+        record = None if row["output"] is None else find_product(out / row["output"])
+        areas: dict[str, Any] = {} if record is None else describe(record)["areas"]
+        return areas
+    found: dict[str, Any] = json.loads(row["areas"] or "{}")
+    return found
 
 
 def _chunks(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -5,7 +5,7 @@ import secrets
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from geoseg.batch.event import State
 from geoseg.batch.executor import Executor
@@ -13,12 +13,13 @@ from geoseg.batch.executor_here import Here
 from geoseg.batch.job import BatchJob, read_job
 from geoseg.batch.ledger import Ledger
 from geoseg.batch.loop import Listener, Summary, drive
-from geoseg.batch.manifest import read_manifest
+from geoseg.batch.manifest import Part, read_manifest
 from geoseg.batch.place import Place, Shard, check_shard, is_shared, locked
 from geoseg.batch.policy import Policy
 from geoseg.batch.worker import Assignment
 from geoseg.config import Config
 from geoseg.errors import ProductError
+from geoseg.workflows.product import RECORD
 
 SCENE_WORK = "geoseg.batch.scene_work:run_scene"
 Retry = Literal["failed", "quarantined", "all"]
@@ -55,11 +56,15 @@ def run_batch(out: Path, options: RunOptions, listener: Listener) -> Summary:
         with open_ledger(place, job, shard) as ledger:
             if options.retry:
                 ledger.retry(_RETRIED[options.retry])
+            _reopen(ledger, place, job)
             if not _has_work(ledger):
                 return Summary.of_finished(ledger.counts())
             _clear(place.claims, shard)
             with _executor(out, options) as executor:
-                return drive(ledger, executor, policy_of(options.config), listener)
+                summary = drive(ledger, executor, policy_of(options.config), listener)
+                if not summary.stop.code and _reopen(ledger, place, job):
+                    summary = drive(ledger, executor, policy_of(options.config), listener)
+                return summary
 
 
 def open_ledger(place: Place, job: BatchJob, shard: Shard) -> Ledger:
@@ -110,6 +115,25 @@ def _executor(out: Path, options: RunOptions) -> AbstractContextManager[Executor
 def _assignment(out: Path, options: RunOptions, threads: int) -> Assignment:
     config = options.config.model_copy(update={"threads": threads})
     return Assignment(out=str(out.absolute()), work=options.work, config=config)
+
+
+def _reopen(ledger: Ledger, place: Place, job: BatchJob) -> int:
+    """Takes back the first part of a scene whose parts are all there while nobody put them together.
+
+    On a network file system two workers may each miss the other's part.
+    """
+    if not job.block:
+        return 0
+    again = [row["id"] for row in ledger.rows("done", "skipped") if _is_left_in_parts(row, place)]
+    ledger.reopen(again)
+    return len(again)
+
+
+def _is_left_in_parts(row: dict[str, Any], place: Place) -> bool:
+    part, scene = Part.parse(row["uri"]), row["scene"]
+    if part.count == 1 or part.index or (place.scene(scene) / RECORD).exists():
+        return False
+    return all(place.part(scene, k).exists() for k in range(part.count))
 
 
 def _has_work(ledger: Ledger) -> bool:

@@ -21,8 +21,22 @@ from geoseg.workflows.product import check_output, stage
 from geoseg.workflows.progress import Progress, Silent
 
 
-def segment(plan: ScenePlan, out: Path, *, overwrite: bool = False, progress: Progress | None = None) -> Segmented:
+def segment(
+    plan: ScenePlan,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    rows: Iterable[LabelRows] | None = None,
+) -> Segmented:
     """Makes every product of a plan in `out`; run.json is written last.
+
+    Args:
+        plan: what is to be made.
+        out: the run's folder.
+        overwrite: a product in it may be replaced.
+        progress: listens.
+        rows: finished rows that others have made, all panels of the plan in order; None: they are made here.
 
     Raises:
         ProductError: `out` holds something that would be lost.
@@ -47,14 +61,17 @@ def segment(plan: ScenePlan, out: Path, *, overwrite: bool = False, progress: Pr
             zones=plan.zones,
             scene=Path(plan.source),
         )
-        with clock.of("model"):
-            predictor = load_predictor(plan)
+        predictor = None
+        if rows is None:
+            with clock.of("model"):
+                predictor = load_predictor(plan)
+            rows = label_scene(plan, predictor, tell)
         with clock.of("classes"):
-            tally = write_classes(staging.folder, _label_scene(plan, predictor, tell), order)
+            tally = write_classes(staging.folder, rows, order)
         tell.begin("products", 1)
-        for note in predictor.notes:
+        for note in predictor.notes if predictor is not None else ():
             tell.note(note)
-        notes += predictor.notes
+            notes.append(note)
         return finish(staging, tally, order, clock=clock, notes=notes)
 
 
@@ -114,11 +131,14 @@ def label_panel(tiles: TilePlan, legend: Legend, panel: Window, scores: Iterable
     return align(rows, BLOCK, height=tiles.shape[0])
 
 
-def _label_scene(plan: ScenePlan, predictor: Predictor, progress: Progress) -> Iterator[LabelRows]:
-    """Finished rows of the whole scene, panel by panel."""
-    progress.begin("tiles", plan.tiles.count(plan.panels))
+def label_scene(
+    plan: ScenePlan, predictor: Predictor, progress: Progress, *, panels: tuple[Window, ...] | None = None
+) -> Iterator[LabelRows]:
+    """Finished rows of the whole scene or of some of its panels, panel by panel."""
+    panels = plan.panels if panels is None else panels
+    progress.begin("tiles", plan.tiles.count(panels))
     with SceneReader(plan.scene) as reader, _Masked(plan.scene) as masked:
-        for panel in plan.panels:
+        for panel in panels:
             masked.start_panel(panel)
             scores = score_panel(plan, reader, predictor, panel, progress)
             for rows in label_panel(plan.tiles, plan.bundle.legend, panel, scores):
