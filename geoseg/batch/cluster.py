@@ -21,7 +21,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "distributed.scheduler.worker-ttl": None,  # work that holds the GIL is no dead worker; the hang guard judges
     "distributed.scheduler.work-stealing": False,
     "distributed.scheduler.no-workers-timeout": None,
-    "distributed.deploy.lost-worker-timeout": "1h",  # 15 s by default, after which a slow restart is lost for good
+    "distributed.deploy.lost-worker-timeout": "30d",  # 15 s by default, after which a slow restart is lost for good
     "distributed.worker.memory.target": False,  # model and GDAL cache are unmanaged memory: pausing would hang
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
@@ -63,6 +63,7 @@ class LocalWorkers:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._cluster: SpecCluster | None = None
+        self._specs: dict[int, dict[str, Any]] = {}
         self._stack = ExitStack()
 
     @property
@@ -79,14 +80,16 @@ class LocalWorkers:
         self._stack.enter_context(dask.config.set(SETTINGS))
         security = Security.temporary()
         scheduler = {**_LOCAL, "port": 0, "security": security}
-        specs = {k: self._spec(environment, security) for k, environment in enumerate(environments(self._config))}
+        found = environments(self._config)
+        specs = {k: self._spec(one, security, share=len(found)) for k, one in enumerate(found)}
         self._cluster = SpecCluster(
-            workers=specs,
+            workers=dict(specs),
             scheduler={"cls": Scheduler, "options": scheduler},
             worker=specs[0],
             security=security,
             silence_logs=logging.CRITICAL,
         )
+        self._specs = specs
         self._stack.callback(self._cluster.close, timeout=_GRACE_SECONDS)
         client = Client(self._cluster, security=security, set_as_default=False)
         self._stack.callback(client.close, timeout=_GRACE_SECONDS)
@@ -100,22 +103,26 @@ class LocalWorkers:
         return client
 
     def restore(self) -> None:
-        """A worker that was given up is started again."""
-        if self._cluster is not None:
-            self._cluster.scale(len(environments(self._config)))
+        """Processes that are missing are given up and started anew, each with its own environment."""
+        if self._cluster is None:
+            return
+        there = {one.name for one in self._cluster.scheduler.workers.values()}
+        missing = {name: spec for name, spec in self._specs.items() if name not in there}
+        self._cluster.sync(self._cluster.scale_down, list(missing))
+        self._cluster.worker_spec.update(missing)
+        self._cluster.scale(len(self._specs))
 
     def close(self) -> None:
         """Ends the processes."""
         self._stack.close()
 
-    def _spec(self, environment: dict[str, str], security: Security) -> dict[str, Any]:
-        count = len(environments(self._config))
+    def _spec(self, environment: dict[str, str], security: Security, *, share: int) -> dict[str, Any]:
         megabytes = self._config.cluster.memory_mb
         options = {
             **_LOCAL,
             "security": security,
             "nthreads": 1,
-            "memory_limit": megabytes * 2**20 if megabytes else MEMORY_LIMIT * 9 // 10 // count,
+            "memory_limit": megabytes * 2**20 if megabytes else MEMORY_LIMIT * 9 // 10 // share,
             "env": environment,
             "preload": ["geoseg.batch.preload"],
             "silence_logs": logging.CRITICAL,

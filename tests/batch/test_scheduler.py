@@ -1,6 +1,7 @@
 """A Dask scheduler that somebody else runs, with its own settings: reached by TLS only, and no scene lost on it."""
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from distributed import LocalCluster
 from distributed.security import Security
 
+from geoseg.batch.cluster import LocalWorkers
 from geoseg.batch.run import RunOptions, run_batch
 from geoseg.config import Config
 from geoseg.errors import ResourceError, SettingsError
@@ -69,6 +71,30 @@ def test_without_the_keys_nobody_answers(tmp_path: Path, monkeypatch: pytest.Mon
         settings = config(address, tmp_path, ours)
         with pytest.raises(ResourceError, match="no scheduler answers at tls://"):
             run_batch(tmp_path / "out", RunOptions(config=settings, work=WORK), Told())
+
+
+def threads() -> str:
+    return os.environ["OMP_NUM_THREADS"]
+
+
+def test_a_worker_that_is_gone_for_good_is_replaced() -> None:
+    """With the environment of its own: on a machine with GPUs, its device."""
+    workers = LocalWorkers(Config.model_validate({"threads": 3, "cluster": {"kind": "local", "workers": 2}}))
+    client = workers.open()
+    try:
+        client.wait_for_workers(2, timeout=60)
+        before = client.run(os.getpid)
+        assert set(client.run(threads).values()) == {"3"}
+        cluster = client.cluster
+        cluster.sync(cluster.workers[1].close)
+        assert workers.workers == 1
+        workers.restore()
+        client.wait_for_workers(2, timeout=60)
+        after = client.run(os.getpid)
+        assert len(set(before.values()) & set(after.values())) == 1, "the other one worked on"
+        assert set(client.run(threads).values()) == {"3"}
+    finally:
+        workers.close()
 
 
 def test_an_open_scheduler_elsewhere_is_refused(tmp_path: Path) -> None:
