@@ -28,7 +28,7 @@ def drill(scenes: int, kind: str) -> dict[str, object]:
         interrupted = Run(out, kind).until(scenes // 2).signal(signal.SIGINT, group=True)
         resumed = Run(out, kind).finish()
         seconds = time.perf_counter() - begin
-        check(out, expected)
+        check(out, expected, victims=1)
         idle = Run(out, kind).finish()
         begun = executions(out)
         return {

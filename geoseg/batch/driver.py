@@ -132,7 +132,7 @@ class Driver:
             del self._packs[pack]
         if isinstance(event, Finished):
             self._canaries = CANARIES
-            self._pace.saw(event.seconds)
+            self._pace.saw(event.seconds, ticket.size)
         else:
             self._canaries += 1
         verdict = judge(ticket, event, self._policy)
@@ -211,7 +211,7 @@ class Driver:
         begun = [replace(one, attempts=one.attempts + 1) for one in tickets]
         self._out |= {one.row: (one, self._pack_number) for one in begun}
         records = [Record(at=at, ticket=one, state="running", outcome="begun") for one in begun]
-        return [*records, Submit(tickets=tuple(begun), timeout_s=self._pace.timeout_s)]
+        return [*records, Submit(tickets=tuple(begun), timeout_s=self._pace.timeout_s(begun))]
 
     def _quarantine_lane(self, at: float) -> list[Order]:
         """One suspect alone, nothing else being out; when there is none left, the batch is over."""

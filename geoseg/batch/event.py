@@ -33,6 +33,8 @@ class Ticket:
     """Its id: names its folder."""
     uri: str
     fingerprint: str
+    size: int | None = None
+    """Bytes."""
     attempts: int = 0
     """Times it was begun and not through another's fault stopped."""
     deaths: int = 0

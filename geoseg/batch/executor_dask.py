@@ -14,7 +14,7 @@ from geoseg.batch.claim import Claim, ClaimFile, read_claim
 from geoseg.batch.cluster import Cluster
 from geoseg.batch.event import Broke, Died, Ending, Returned, Submit
 from geoseg.batch.place import Place
-from geoseg.batch.worker import Assignment, has_hung, try_scene
+from geoseg.batch.worker import HUNG, Assignment, has_hung, try_scene
 
 
 class OverDask:
@@ -161,7 +161,7 @@ def do_pack(assignment: Assignment, order: Submit, *, claim: str, recall: str) -
 
 def _died(assignment: Assignment, row: int, worker: str) -> Died:
     hung = has_hung(Path(assignment.out), worker)
-    reason = f"it took too long; where it was is in hangs/{worker}.txt" if hung else "its worker died"
+    reason = HUNG if hung else "its worker died"
     return Died(at=time.time(), row=row, reason=reason, hung=hung)
 
 

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Final
 
 from geoseg.batch.event import Died, Ending, Returned, Submit, Ticket
-from geoseg.batch.worker import Assignment, has_hung, worker_name
+from geoseg.batch.worker import HUNG, Assignment, has_hung, worker_name
 from geoseg.errors import ResourceError
 
 _STOP_SECONDS: Final = 5.0
@@ -114,7 +114,7 @@ class Here:
             return
         status = self._child.stop()
         hung = has_hung(Path(self._assignment.out), worker_name(self._child.pid))
-        reason = "it took too long; where it was is in the folder hangs" if hung else f"its worker died ({status})"
+        reason = HUNG if hung else f"its worker died ({status})"
         self._endings.append(Died(at=time.time(), row=self._current.row, reason=reason, hung=hung))
         self._child = self._current = None
 

@@ -19,7 +19,7 @@ ABANDONED_QUARANTINED: Final = 4
 """… and after four times no more: it takes the batch with it, out of memory as a rule."""
 _BUSY_SECONDS: Final = 60.0
 """A reader may hold the file so long before the driver gives up."""
-_TICKET: Final = "id, scene, uri, fingerprint, attempts, deaths, not_before"
+_TICKET: Final = "id, scene, uri, fingerprint, size, attempts, deaths, not_before"
 _SCHEMA: Final = f"""
 create table meta(key text primary key, value text not null);
 create table scene(
@@ -242,12 +242,13 @@ class Ledger:
 
 
 def _ticket(row: tuple[Any, ...]) -> Ticket:
-    number, scene, uri, fingerprint, attempts, deaths, not_before = row
+    number, scene, uri, fingerprint, size, attempts, deaths, not_before = row
     return Ticket(
         row=number,
         scene=scene,
         uri=uri,
         fingerprint=fingerprint,
+        size=size,
         attempts=attempts,
         deaths=deaths,
         not_before=not_before,

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -160,8 +161,11 @@ class _Hands:
 
 @contextmanager
 def _interruptions(executor: Executor) -> Iterator["deque[str]"]:
-    """The names of the stop signals that came; the second one ends the process."""
+    """The names of the stop signals that came; the second one ends the process. Only in the main thread."""
     came: deque[str] = deque()
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
     seen: list[int] = []
 
     def on_signal(number: int, frame: FrameType | None) -> None:

@@ -2,6 +2,7 @@
 
 import zlib
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Literal
@@ -29,7 +30,7 @@ class Policy:
     breaker: int = 20
     """More failures in a row than this, all of one class, stop the batch; 0 = never."""
     hang_factor: float = 20.0
-    """A scene hangs when it takes this many times the median."""
+    """A scene hangs when it takes this many times the median, or what the median is for its size."""
     hang_min_s: float = 600.0
     """… but no earlier than this."""
     pack_s: float = 2.0
@@ -51,31 +52,41 @@ class Pace:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._seconds: deque[float] = deque(maxlen=101)
-        self._median: float | None = None
+        self._per_byte: deque[float] = deque(maxlen=101)
+        self._medians: tuple[float, float] | None = None
 
-    def saw(self, seconds: float) -> None:
-        """A scene finished."""
+    def saw(self, seconds: float, size: int | None = None) -> None:
+        """A scene of so many bytes finished."""
         self._seconds.append(seconds)
-        self._median = None
+        if size:
+            self._per_byte.append(seconds / size)
+        self._medians = None
 
-    @property
-    def timeout_s(self) -> float:
-        """When a scene is taken to hang; generous while nothing is known."""
+    def timeout_s(self, tickets: Iterable[Ticket]) -> float:
+        """When one of these scenes is taken to hang: by the typical scene, or by its size, whichever is longer.
+
+        Generous while nothing is known.
+        """
         least = self._policy.hang_min_s
-        return max(least, self._policy.hang_factor * self._typical) if self._seconds else 6 * least
+        if not self._seconds:
+            return 6 * least
+        typical, per_byte = self._typical
+        longest = max((per_byte * (ticket.size or 0) for ticket in tickets), default=0.0)
+        return max(least, self._policy.hang_factor * max(typical, longest))
 
     @property
     def pack(self) -> int:
         """Scenes in one order."""
         if not self._seconds:
             return 1
-        return max(1, min(self._policy.pack_most, int(self._policy.pack_s / max(self._typical, 1e-6))))
+        return max(1, min(self._policy.pack_most, int(self._policy.pack_s / max(self._typical[0], 1e-6))))
 
     @property
-    def _typical(self) -> float:
-        if self._median is None:
-            self._median = median(self._seconds)
-        return self._median
+    def _typical(self) -> tuple[float, float]:
+        """Medians of (seconds, seconds per byte)."""
+        if self._medians is None:
+            self._medians = median(self._seconds), median(self._per_byte) if self._per_byte else 0.0
+        return self._medians
 
 
 def judge(ticket: Ticket, event: Finished | Broke | Died | Returned, policy: Policy) -> Record:

@@ -33,6 +33,8 @@ SceneWork = Callable[[Path, Ticket, Config], Mapping[str, Any]]
 """Does one scene: (folder of the batch, the scene, how to run here) -> what `Finished.result` holds."""
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 
+HUNG: Final = "it took too long: where it was is in the folder hangs; if it needs longer, raise cluster.hang_min_s"
+
 
 class JobError(GeosegError):
     """This worker cannot do this job at all: its bundle or its scenes are not those of the batch."""

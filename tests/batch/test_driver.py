@@ -31,7 +31,7 @@ from geoseg.batch.event import (
     Ticket,
 )
 from geoseg.batch.ledger import Ledger
-from geoseg.batch.policy import MAX_DEATHS, Policy
+from geoseg.batch.policy import MAX_DEATHS, Pace, Policy
 from geoseg.errors import SettingsError
 
 NATURES = ("good", "good", "good", "corrupt", "poison", "killer", "flaky", "wreck", "down", "bug")
@@ -302,6 +302,22 @@ def test_the_first_scene_goes_alone(tmp_path: Path) -> None:
     assert [len(pack) for pack in world.packs] == [1]
     world.end_one()
     assert len(world.packs) == 6
+
+
+def test_a_large_scene_may_take_longer() -> None:
+    """Of scenes of 1 MB that take 1 s, one of 2 GB is not expected within twenty."""
+    pace = Pace(Policy(hang_min_s=10, hang_factor=20))
+
+    def timeout(*sizes: int | None) -> float:
+        tickets = [Ticket(row=k, scene="", uri="", fingerprint="", size=size) for k, size in enumerate(sizes)]
+        return pace.timeout_s(tickets)
+
+    assert timeout(1) == 60, "nothing is known"
+    for _ in range(5):
+        pace.saw(1.0, 10**6)
+    assert timeout(10**6) == 20
+    assert timeout(None) == 20
+    assert timeout(10**3, 2 * 10**9) == 40_000
 
 
 def test_short_scenes_are_packed_and_the_last_ones_shared(tmp_path: Path) -> None:

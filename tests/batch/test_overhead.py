@@ -1,0 +1,26 @@
+"""The benchmarks of batches run, tiny, so that they cannot rot; what they measure is no matter here."""
+
+import pytest
+
+from benchmarks.batch_chaos import drill
+from benchmarks.batch_overhead import measure_batch, measure_ledger
+
+
+def test_the_ledger_is_measured() -> None:
+    assert measure_ledger(2000)["rows"] == 2000
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+def test_overhead_is_measured() -> None:
+    found = measure_batch(300, kind="here", workers=1)
+    assert found["scenes"] == 300
+    assert 0 < found["first_result_s"] < 30
+
+
+@pytest.mark.long
+@pytest.mark.alone
+def test_the_drill_at_length() -> None:
+    found = drill(1000, "local")
+    assert found["lost"] == 0
+    assert found["exit_codes"] == [-9, 130, 3, 3]
