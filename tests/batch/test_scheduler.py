@@ -2,6 +2,8 @@
 
 import logging
 import os
+import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,6 +95,27 @@ def test_a_worker_that_is_gone_for_good_is_replaced() -> None:
         after = client.run(os.getpid)
         assert len(set(before.values()) & set(after.values())) == 1, "the other one worked on"
         assert set(client.run(threads).values()) == {"3"}
+    finally:
+        workers.close()
+
+
+def sleep_a_while() -> int:
+    time.sleep(2)
+    return os.getpid()
+
+
+def test_the_terminals_ctrl_c_does_not_stop_a_worker() -> None:
+    """It reaches every process of the group; what is begun is to be finished, and the driver says when to stop."""
+    workers = LocalWorkers(Config.model_validate({"threads": 1, "cluster": {"kind": "local", "workers": 1}}))
+    client = workers.open()
+    try:
+        (pid,) = client.run(os.getpid).values()
+        future = client.submit(sleep_a_while, pure=False)
+        time.sleep(0.5)
+        os.kill(pid, signal.SIGINT)
+        os.kill(pid, signal.SIGTERM)
+        assert future.result(timeout=60) == pid
+        assert set(client.run(os.getpid).values()) == {pid}
     finally:
         workers.close()
 
