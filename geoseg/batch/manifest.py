@@ -13,7 +13,7 @@ from geoseg.batch.place import Place, Shard
 from geoseg.batch.source import SUFFIXES, Found
 from geoseg.errors import GeosegError, ProductError, SettingsError
 
-_ROWS: Final = 50_000
+_ROWS: Final = 10_000
 """Rows written or read at once; memory is bounded by it."""
 
 

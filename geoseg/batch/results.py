@@ -20,7 +20,7 @@ SUMMARY: Final = "summary.parquet"
 AREAS: Final = "areas.csv"
 ZONES: Final = "zones.csv"
 FAILURES: Final = "failures.csv"
-_ROWS: Final = 50_000
+_ROWS: Final = 10_000
 _COLUMNS: Final = {"id": "string", "uri": "string", "state": "string", "seconds": "float64", "attempts": "int64",
                    "deaths": "int64", "error_code": "string", "error": "string", "output": "string",
                    "footprint_m2": "float64", "nodata_m2": "float64"}  # fmt: skip
