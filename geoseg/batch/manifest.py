@@ -76,7 +76,7 @@ def freeze(found: Iterable[Found], place: Place, *, split: Callable[[str], int] 
     finally:
         beside.unlink(missing_ok=True)
     return Frozen(
-        scenes=len(tally.seen), repeated=tally.repeated, missing=tally.missing, sha256=_sha256(place.manifest)
+        scenes=tally.entries, repeated=tally.repeated, missing=tally.missing, sha256=_sha256(place.manifest)
     )
 
 

@@ -18,6 +18,7 @@ from geoseg.batch.plan import BatchRequest, plan_batch
 from geoseg.batch.results import write_results
 from geoseg.batch.run import RunOptions, run_batch
 from geoseg.batch.scene_work import run_scene
+from geoseg.batch.status import read_status
 from geoseg.config import Config
 from geoseg.pipeline import Pipeline
 from geoseg.workflows.parts import part_width
@@ -90,7 +91,8 @@ def test_parts_make_the_whole(huge: Path, tmp_path: Path, block: int, parts: int
     out = tmp_path / "out"
     tickets = plan(huge, out, block)
     assert len(tickets) == parts + 1, "the narrow scene is whole"
-    assert read_job(out).block == part_width(block)
+    assert (read_job(out).block, read_job(out).scenes) == (part_width(block), parts + 1)
+    assert read_status(out).counts["pending"] == parts + 1
     chosen = [ticket for ticket in tickets.values() if "huge" in ticket.uri][::-1]
     results = [run_scene(out, ticket, Config(threads=1)) for ticket in chosen]
     folder = Place(out=out).scene(chosen[0].scene)
