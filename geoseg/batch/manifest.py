@@ -75,9 +75,7 @@ def freeze(found: Iterable[Found], place: Place, *, split: Callable[[str], int] 
         beside.replace(place.manifest)
     finally:
         beside.unlink(missing_ok=True)
-    return Frozen(
-        scenes=tally.entries, repeated=tally.repeated, missing=tally.missing, sha256=_sha256(place.manifest)
-    )
+    return Frozen(scenes=tally.entries, repeated=tally.repeated, missing=tally.missing, sha256=_sha256(place.manifest))
 
 
 def read_manifest(place: Place, shard: Shard | None = None) -> Iterator[Entry]:

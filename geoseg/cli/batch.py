@@ -1,21 +1,18 @@
 """`geoseg batch plan` and `geoseg batch run`; what only looks at a batch is in `batch_show`."""
 
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from geoseg.cli.batch_options import plan_of, run_options_of
 from geoseg.cli.batch_show import failures, repair, report, script, status
 from geoseg.cli.options import (
     config_options,
     json_option,
     pipeline_options,
     products_option,
-    resolve_pipeline,
     zone_options,
-    zones_of,
 )
 
 FROZEN = ("pipeline", "model", "bands", "radiometry", "definition", "overrides", "products", "zones", "allow_large")
@@ -46,9 +43,7 @@ def plan(source: str, out: Path, *, as_json: bool, **chosen: Any) -> None:
     """Freeze the scenes of SOURCE and the settings in OUT, so that every shard and resumption does the same."""
     from geoseg.cli.show import print_json
 
-    planned = _plan(source, out, chosen)
-    for note in planned.notes:
-        click.echo(note, err=True)
+    planned = plan_of(source, out, chosen)
     if as_json:
         print_json({"schema": "geoseg/batch-plan/1", **planned.job.model_dump(mode="json")})
     else:
@@ -81,52 +76,14 @@ def run(ctx: click.Context, /, places: tuple[str, ...], *, progress: str, as_jso
 
     out = Path(places[-1])
     if len(places) == 2:
-        _plan(places[0], out, chosen)
+        plan_of(places[0], out, chosen)
     elif len(places) > 2:
         raise click.UsageError(f"{len(places)} places: give SOURCE and OUT, or OUT alone (quote a glob)", ctx)
     elif named := [one for one in FROZEN if ctx.get_parameter_source(one) is click.core.ParameterSource.COMMANDLINE]:
         raise click.UsageError(f"{named[0].replace('_', '-')} is frozen in {out}: give it with SOURCE, or not", ctx)
     with listener_of(progress) as listener:
-        summary = run_batch(out, _options(chosen), listener)
+        summary = run_batch(out, run_options_of(chosen), listener)
     return tell_summary(summary, out, as_json=as_json)
-
-
-def _plan(source: str, out: Path, chosen: dict[str, Any]) -> Any:
-    from geoseg.batch.plan import BatchRequest, plan_batch
-    from geoseg.presets import load_config
-
-    pipeline = resolve_pipeline(
-        chosen["pipeline"],
-        chosen["overrides"],
-        **{key: chosen[key] for key in ("model", "bands", "radiometry", "definition", "products")},
-    )
-    config = load_config(chosen["config_name"], overrides=chosen["config_overrides"])
-    request = BatchRequest(
-        source=source,
-        pipeline=pipeline,
-        config=config,
-        zones=zones_of(chosen),
-        allow_large=chosen["allow_large"],
-        argv=tuple(sys.argv),
-    )
-    return plan_batch(request, out)
-
-
-def _options(chosen: dict[str, Any]) -> Any:
-    from geoseg.batch.place import Shard
-    from geoseg.batch.run import RunOptions
-    from geoseg.presets import load_config
-
-    overrides = list(chosen["config_overrides"])
-    if chosen["scheduler"]:
-        there = f"cluster.address={json.dumps(chosen['scheduler'])}"
-        overrides += ["cluster.kind=address", "cluster.workers=0", "cluster.gpus=0", there]
-    return RunOptions(
-        config=load_config(chosen["config_name"], overrides=overrides),
-        shard=Shard.parse(chosen["shard"]),
-        retry=chosen["retry"],
-        insecure=chosen["insecure"],
-    )
 
 
 for command in (status, failures, report, repair, script):

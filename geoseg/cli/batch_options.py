@@ -1,0 +1,57 @@
+"""What the options of `geoseg batch plan` and `run` describe."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from geoseg.cli.options import resolve_pipeline, zones_of
+
+if TYPE_CHECKING:
+    from geoseg.batch.plan import Planned
+    from geoseg.batch.run import RunOptions
+
+
+def plan_of(source: str, out: Path, chosen: dict[str, Any]) -> "Planned":
+    """The batch that the options describe, planned in `out`; what is to be known of it is said on stderr."""
+    from geoseg.batch.plan import BatchRequest, plan_batch
+    from geoseg.presets import load_config
+
+    pipeline = resolve_pipeline(
+        chosen["pipeline"],
+        chosen["overrides"],
+        **{key: chosen[key] for key in ("model", "bands", "radiometry", "definition", "products")},
+    )
+    config = load_config(chosen["config_name"], overrides=chosen["config_overrides"])
+    request = BatchRequest(
+        source=source,
+        pipeline=pipeline,
+        config=config,
+        zones=zones_of(chosen),
+        allow_large=chosen["allow_large"],
+        argv=tuple(sys.argv),
+    )
+    planned = plan_batch(request, out)
+    for note in planned.notes:
+        click.echo(note, err=True)
+    return planned
+
+
+def run_options_of(chosen: dict[str, Any]) -> "RunOptions":
+    """How the options want the batch to be worked at; --scheduler goes before the config."""
+    from geoseg.batch.place import Shard
+    from geoseg.batch.run import RunOptions
+    from geoseg.presets import load_config
+
+    overrides = list(chosen["config_overrides"])
+    if chosen["scheduler"]:
+        there = f"cluster.address={json.dumps(chosen['scheduler'])}"
+        overrides += ["cluster.kind=address", "cluster.workers=0", "cluster.gpus=0", there]
+    return RunOptions(
+        config=load_config(chosen["config_name"], overrides=overrides),
+        shard=Shard.parse(chosen["shard"]),
+        retry=chosen["retry"],
+        insecure=chosen["insecure"],
+    )
