@@ -137,6 +137,13 @@ class _Ledger:
         np.add.at(self.low, runs.component, lower)
         np.add.at(self.high, runs.component, upper)
 
+    def units_of(self, ids: npt.NDArray[np.int32]) -> tuple[int, ...]:
+        """Exact areas of components whose rows have all been added."""
+        high, low = self.high[ids], self.low[ids]
+        if not high.any():
+            return tuple(low.tolist())
+        return tuple(map(join_limbs, high.tolist(), low.tolist()))
+
 
 def _checked(rows: Iterable[tuple[int, Labels]], grid: GeoBox) -> Iterator[tuple[int, Labels]]:
     """Small bands of rows, which must be those of the whole grid."""
@@ -234,7 +241,7 @@ def _make_batch(rings: Rings, outline: Rings, ledger: _Ledger, *, grid: GeoBox, 
         class_id=ledger.index.class_of[ids],
         component_id=ids.astype(np.int64),
         pixels=pixels,
-        area_units=tuple(map(join_limbs, ledger.high[ids].tolist(), ledger.low[ids].tolist())),
+        area_units=ledger.units_of(ids),
         unit_m2=ledger.pixel_area.unit_m2,
         perimeter_m=np.add.reduceat(metres, vertex_of),
         outline_pixels=doubled.astype(np.float64) * 0.5,
