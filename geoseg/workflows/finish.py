@@ -161,7 +161,7 @@ def _write_report(staging: Staging, record: RunRecord, order: Order) -> None:
     (folder / "classes.qml").write_text(make_raster_qml(order.legend), encoding="utf-8")
     item = make_item(record, order.pixel_area.grid, order.legend, staging.seal())
     (folder / "item.json").write_text(json.dumps(item, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    page = build_report(folder, record.with_products(staging.seal()), ReportSources(scene=order.scene))
+    page = build_report(folder, record.with_products(staging.seal()), ReportSources(scene=order.scene, same_scene=True))
     (folder / REPORT).write_text(page, encoding="utf-8")
 
 
