@@ -151,7 +151,7 @@ def simplify(path: Path, metres: float) -> dict[str, Any]:
 
 def ours(path: Path, out: Path) -> None:
     """The whole verb: geoseg polygons."""
-    from geoseg.workflows.measure import vectorize
+    from geoseg.workflows.vectorize import vectorize
 
     vectorize(str(path), out)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.coverage import simulate
+from benchmarks.generalize import measure as measure_generalize
 from benchmarks.memory import compare
 from benchmarks.polygons import exact, make_map, simplify, speed
 from benchmarks.polygons import memory as polygon_memory
@@ -25,6 +26,13 @@ def test_throughput_is_over_the_networks_own() -> None:
     found = measure(512, "forest-s2-rgb", 1)
     assert found["ratio"] > 0
     assert found["tiles"] >= 1
+
+
+@pytest.mark.slow
+def test_rules_are_timed() -> None:
+    found = measure_generalize(300)
+    assert len(found["changed"]) == 3
+    assert found["growth_mb"] >= 0
 
 
 def test_coverage_tells_the_intervals_apart() -> None:

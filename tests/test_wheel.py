@@ -37,6 +37,8 @@ def test_a_wheel_holds_what_a_run_needs(tmp_path: Path) -> None:
     expected |= {f"geoseg/_configs/{name}" for name in _names(ROOT / "configs", "*.yaml")}
     for pattern in ("*.safetensors", "*.yaml", "*.md"):
         expected |= {f"geoseg/bundles/{name}" for name in _names(ROOT / "geoseg" / "bundles", pattern)}
+    for pattern in ("*.html", "*.css", "*.js", "LICENSE"):
+        expected |= {f"geoseg/report/{name}" for name in _names(ROOT / "geoseg" / "report", pattern)}
     expected |= {f"geoseg/{name}" for name in _names(ROOT / "geoseg", "*.py")} | {"geoseg/py.typed"}
     assert expected <= files
     assert {name.partition("/")[0] for name in files} == {"geoseg"}

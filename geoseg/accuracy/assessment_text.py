@@ -133,6 +133,7 @@ def _class_json(one: ClassAccuracy) -> dict[str, Any]:
         "name": one.name,
         "mapped_m2": one.mapped_m2,
         "area_m2": one.area.to_json(),
+        "area_interval": "score" if one.is_rare else "wald",
         "area_score_m2": {"low": one.score_m2[0], "high": one.score_m2[1]},
         "users_accuracy": None if one.users is None else one.users.to_json(),
         "producers_accuracy": None if one.producers is None else one.producers.to_json(),

@@ -57,8 +57,9 @@ class Estimate:
         )
 
     def to_json(self) -> dict[str, float | None]:
-        """{"value", "se", "low", "high"}; null for what is not known."""
-        parts = {"value": self.value, "se": self.se, "low": self.low, "high": self.high}
+        """{"value", "se", "half_width", "low", "high"}; null for what is not known."""
+        names = ("value", "se", "half_width", "low", "high")
+        parts: dict[str, float] = {name: getattr(self, name) for name in names}
         return {name: one if math.isfinite(one) else None for name, one in parts.items()}
 
 

@@ -31,7 +31,7 @@ VERBS = {
     "tile": Verb("stages", "tile", "Cut a scene into overlapping patches with an index."),
     "predict": Verb("stages", "predict", "Score patches with a model."),
     "stitch": Verb("stages", "stitch", "Blend scores back into one class map."),
-    "polygons": Verb("products", "polygons", "Vectorize a class map: GPKG, GeoParquet, FlatGeobuf, GeoJSON."),
+    "polygons": Verb("polygons", "polygons", "Vectorize a class map: GPKG, GeoParquet, FlatGeobuf, GeoJSON."),
     "area": Verb("area", "area", "Ellipsoidal area by class and zone; patch counts."),
     "sample": Verb("sample", "sample", "Stratified reference sample of a class map, ready to be labelled."),
     "assess": Verb("assess", "assess", "Accuracy and error-adjusted area of a class map from a labelled sample."),

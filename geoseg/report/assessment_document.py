@@ -1,13 +1,10 @@
 """assessment.json as the page reads it. Reading a document is `document`'s matter."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from geoseg.report.document import Document
-
-FEW_OMISSIONS: Final = 10
-"""Points of omission below which Wald's interval of an area is too narrow; `accuracy` has the same rule."""
 
 
 class Estimate(Document):
@@ -15,13 +12,11 @@ class Estimate(Document):
 
     value: float
     se: float | None = None
+    half_width: float | None = None
+    """z times the standard error; None where there is none."""
     low: float | None = None
     high: float | None = None
-
-    @property
-    def half_width(self) -> float | None:
-        """Half of the confidence interval; None where there is none."""
-        return None if self.low is None or self.high is None else (self.high - self.low) / 2
+    """Limits, cut at what is possible."""
 
 
 class Limits(Document):
@@ -40,12 +35,19 @@ class AssessedClass(Document):
     area_m2: Estimate
     area_score_m2: Limits | None = None
     """Limits that hold for rare classes too (Wilson's)."""
+    area_interval: Literal["wald", "score"] = "wald"
+    """Which of the two intervals of the area is to be given."""
     users_accuracy: Estimate | None = None
     producers_accuracy: Estimate | None = None
     f1: Estimate | None = None
     n_map: int | None = None
     n_reference: int | None = None
     flags: tuple[str, ...] = ()
+
+    @property
+    def trusts_wald(self) -> bool:
+        """Whether ± of the area means what it says; else its score limits are the ones to give."""
+        return self.area_m2.half_width is not None and self.area_interval == "wald"
 
 
 class Stratum(Document):
@@ -96,13 +98,6 @@ class Matrix(Document):
         """The class (or stratum) of each row."""
         return self.map_classes or self.strata
 
-    def omitted(self, class_id: int) -> int:
-        """Reference points of a class that the map calls something else."""
-        if class_id not in self.reference_classes:
-            return 0
-        column = self.reference_classes.index(class_id)
-        return sum(row[column] for row_id, row in zip(self.row_ids, self.counts, strict=False) if row_id != class_id)
-
 
 class AssessedMap(Document):
     """Which map was assessed."""
@@ -127,8 +122,3 @@ class Assessment(Document):
     def of(self, class_id: int) -> AssessedClass | None:
         """The class of that id."""
         return next((one for one in self.classes if one.id == class_id), None)
-
-    def trusts_wald(self, one: AssessedClass) -> bool:
-        """Whether ± of a class's area means what it says; else its score limits are the ones to give."""
-        known = one.area_m2.se is not None and one.area_m2.half_width is not None
-        return known and (one.area_score_m2 is None or self.matrix.omitted(one.id) >= FEW_OMISSIONS)

@@ -86,19 +86,19 @@ def _run_headline(areas: Areas, assessment: Assessment | None, target: Target | 
 def _estimated(found: AssessedClass, assessment: Assessment, label: str) -> Figure:
     """With ± where that can be trusted, else with the limits that hold for rare classes."""
     level = f"{100 * assessment.confidence_level:g} %"
-    wald = assessment.trusts_wald(found)
+    wald = found.trusts_wald
     return Figure(
         label=label,
         value=estimate_ha(found.area_m2).removesuffix(" ha") if wald else hectares(found.area_m2.value),
         unit="ha",
-        detail=f"{area_interval(assessment, found)} ({level} confidence, approximate), from {_sample(assessment)}.",
+        detail=f"{area_interval(found)} ({level} confidence, approximate), from {_sample(assessment)}.",
         estimated=True,
     )
 
 
-def area_interval(assessment: Assessment, found: AssessedClass) -> str:
+def area_interval(found: AssessedClass) -> str:
     """The confidence interval of a class's area, in words."""
-    if assessment.trusts_wald(found):
+    if found.trusts_wald:
         return f"Interval {interval_ha(found.area_m2)}"
     limits = found.area_score_m2
     if limits is None:

@@ -71,7 +71,7 @@ def accuracy_views(found: Assessment) -> dict[str, Any]:
     """Names, intervals and their places on a scale that all classes share."""
     names = {one.id: one.name for one in found.classes}
     strata = {one.id: one.name for one in found.design.strata if not found.matrix.map_classes}
-    intervals = {one.id: _shown_interval(found, one) for one in found.classes}
+    intervals = {one.id: _shown_interval(one) for one in found.classes}
     largest = max((one.high or one.value for one in intervals.values()), default=0.0) or 1.0
 
     def interval_parts(one: AssessedClass) -> tuple[float | None, float, float | None]:
@@ -88,9 +88,9 @@ def accuracy_views(found: Assessment) -> dict[str, Any]:
     }
 
 
-def _shown_interval(found: Assessment, one: AssessedClass) -> Estimate:
+def _shown_interval(one: AssessedClass) -> Estimate:
     """The area with the interval that may be trusted; none where there is none."""
-    if found.trusts_wald(one):
+    if one.trusts_wald:
         return one.area_m2
     limits = one.area_score_m2
     low, high = (None, None) if limits is None else (limits.low, limits.high)

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import shapely
 from odc.geo.geobox import GeoBox
 
 from geoseg.core.area import PixelArea
@@ -17,6 +16,7 @@ from geoseg.core.tally import AreaTally, join_limbs, split_limbs
 from geoseg.core.window import Window
 from geoseg.errors import GeosegError, ProductError, SettingsError
 from geoseg.vector.measure import EdgeLength
+from geoseg.vector.outlines import Outlines
 from geoseg.vector.rings import RingTracer
 from geoseg.vector.seams import Rings, SeamJoiner, join_rings
 from geoseg.vector.simplify import Tolerance, simplify_rings
@@ -32,8 +32,8 @@ _BATCH_VERTICES: Final = 1 << 18
 class PolygonBatch:
     """Some polygons, in the order of (last row, component id); arrays of one length."""
 
-    geometries: npt.NDArray[Any]
-    """shapely Polygons in the CRS of the grid; shells counter-clockwise, rings start top-left."""
+    outlines: Outlines
+    """In the CRS of the grid; shells counter-clockwise, rings start top-left."""
     class_id: Labels
     component_id: Int64s
     """1 … n over the map, in the order of the first pixel, row-major."""
@@ -45,6 +45,11 @@ class PolygonBatch:
     """Ground length of all rings, holes included, before they were simplified."""
     outline_pixels: npt.NDArray[np.float64]
     """Area of the geometry in pixels: that of its pixels unless it was simplified."""
+
+    @property
+    def geometries(self) -> npt.NDArray[Any]:
+        """Shapely Polygons."""
+        return self.outlines.to_shapely()
 
     @property
     def area_m2(self) -> npt.NDArray[np.float64]:
@@ -136,6 +141,13 @@ class _Ledger:
             upper, lower = (np.add.reduceat(limb.ravel(), runs.start) for limb in (upper, lower))
         np.add.at(self.low, runs.component, lower)
         np.add.at(self.high, runs.component, upper)
+
+    def units_of(self, ids: npt.NDArray[np.int32]) -> tuple[int, ...]:
+        """Exact areas of components whose rows have all been added."""
+        high, low = self.high[ids], self.low[ids]
+        if not high.any():
+            return tuple(low.tolist())
+        return tuple(map(join_limbs, high.tolist(), low.tolist()))
 
 
 def _checked(rows: Iterable[tuple[int, Labels]], grid: GeoBox) -> Iterator[tuple[int, Labels]]:
@@ -230,11 +242,11 @@ def _make_batch(rings: Rings, outline: Rings, ledger: _Ledger, *, grid: GeoBox, 
         doubled = _doubled_area(outline, row, col, after)
         rows, cols = row.astype(np.float64), col.astype(np.float64)
     return PolygonBatch(
-        geometries=_polygons(rows, cols, outline.ring_start, outline.polygon_start, grid),
+        outlines=_outlines(rows, cols, outline.ring_start, outline.polygon_start, grid),
         class_id=ledger.index.class_of[ids],
         component_id=ids.astype(np.int64),
         pixels=pixels,
-        area_units=tuple(map(join_limbs, ledger.high[ids].tolist(), ledger.low[ids].tolist())),
+        area_units=ledger.units_of(ids),
         unit_m2=ledger.pixel_area.unit_m2,
         perimeter_m=np.add.reduceat(metres, vertex_of),
         outline_pixels=doubled.astype(np.float64) * 0.5,
@@ -255,13 +267,13 @@ def _doubled_area(rings: Rings, row: Int64s, col: Int64s, after: Int64s) -> Int6
     return twice
 
 
-def _polygons(
+def _outlines(
     rows: npt.NDArray[np.float64],
     cols: npt.NDArray[np.float64],
     bounds: Int64s,
     polygon_of: Int64s,
     grid: GeoBox,
-) -> npt.NDArray[Any]:
+) -> Outlines:
     """Closed rings through the affine transform, once; turned so that shells are counter-clockwise in the CRS."""
     a, b, c, d, e, f = grid.affine[:6]
     lengths = np.diff(bounds)
@@ -273,7 +285,4 @@ def _polygons(
     index = np.repeat(bounds[:-1], lengths + 1) + place % length
     x, y = a * cols + b * rows + c, d * cols + e * rows + f
     coordinates = np.stack([x[index], y[index]], axis=1)
-    polygons: npt.NDArray[Any] = shapely.from_ragged_array(
-        shapely.GeometryType.POLYGON, coordinates, (closed, polygon_of)
-    )
-    return polygons
+    return Outlines(coordinates=coordinates, ring_start=closed, polygon_start=polygon_of)

@@ -9,7 +9,6 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 import pyogrio
-import shapely
 from pyarrow import parquet
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 from pyproj import CRS
@@ -153,10 +152,10 @@ class _Counter:
 
     def _tables(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         for batch in self.batches:
-            self.count += len(batch.geometries)
+            self.count += len(batch.outlines)
             self.tally += batch.tally()
             self.drawn_pixels += np.bincount(batch.class_id, weights=batch.outline_pixels, minlength=MAX_CLASSES)
-            self._extend(shapely.total_bounds(batch.geometries))
+            self._extend(batch.outlines.bounds())
             yield pa.record_batch(
                 [
                     pa.array(batch.class_id, pa.int16()),
@@ -165,13 +164,13 @@ class _Counter:
                     pa.array(batch.perimeter_m),
                     pa.array(batch.component_id),
                     pa.array(batch.pixels),
-                    pa.array(shapely.to_wkb(batch.geometries), pa.binary()),
+                    batch.outlines.to_wkb(),
                 ],
                 schema=schema,
             )
 
-    def _extend(self, bounds: Iterable[float]) -> None:
-        left, bottom, right, top = (float(one) for one in bounds)
+    def _extend(self, bounds: tuple[float, float, float, float]) -> None:
+        left, bottom, right, top = bounds
         if self.bounds is not None:
             left, bottom = min(left, self.bounds[0]), min(bottom, self.bounds[1])
             right, top = max(right, self.bounds[2]), max(top, self.bounds[3])

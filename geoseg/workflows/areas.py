@@ -20,7 +20,7 @@ from geoseg.errors import SettingsError
 from geoseg.raster.classmap import ClassMap, read_classmap, read_rows
 from geoseg.raster.safety import raster_env
 from geoseg.workflows.final_map import write_final_map
-from geoseg.workflows.measure import open_classmap
+from geoseg.workflows.open_map import open_classmap
 from geoseg.workflows.output_file import check_free, move
 from geoseg.workflows.zones import ZoneFile
 

@@ -20,7 +20,7 @@ from geoseg.outcome import RunRecord
 from geoseg.raster.classmap import ClassMap, read_rows
 from geoseg.raster.reconcile import read_rows_on, same_lattice
 from geoseg.raster.safety import find_local_file, find_local_path, plain
-from geoseg.workflows.measure import open_classmap
+from geoseg.workflows.open_map import open_classmap
 from geoseg.workflows.product import RECORD, read_product
 from geoseg.workflows.progress import Progress
 from geoseg.workflows.zones import ZoneFile

@@ -19,15 +19,14 @@ from geoseg.core.tally import AreaTally, tally_labels
 from geoseg.errors import GeosegError
 from geoseg.outcome import Facts, RunRecord
 from geoseg.pipeline import Pipeline
-from geoseg.raster.classmap import ClassMapWriter, read_classmap, read_rows
+from geoseg.raster.classmap import ClassMapWriter, read_classmap
 from geoseg.report.stac import make_item
 from geoseg.report.style import make_raster_qml
-from geoseg.vector.trace import trace_polygons
-from geoseg.vector.write import write_polygons
 from geoseg.workflows.final_map import write_final_map
 from geoseg.workflows.product import VIEWS, Staging
 from geoseg.workflows.provenance import peak_memory_bytes, versions
 from geoseg.workflows.report import REPORT, ReportSources, build_report
+from geoseg.workflows.vectorize import write_outlines
 from geoseg.workflows.zones import ZoneFile
 
 
@@ -161,7 +160,7 @@ def _write_report(staging: Staging, record: RunRecord, order: Order) -> None:
     (folder / "classes.qml").write_text(make_raster_qml(order.legend), encoding="utf-8")
     item = make_item(record, order.pixel_area.grid, order.legend, staging.seal())
     (folder / "item.json").write_text(json.dumps(item, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    page = build_report(folder, record.with_products(staging.seal()), ReportSources(scene=order.scene))
+    page = build_report(folder, record.with_products(staging.seal()), ReportSources(scene=order.scene, same_scene=True))
     (folder / REPORT).write_text(page, encoding="utf-8")
 
 
@@ -199,17 +198,11 @@ def _write_polygons(folder: Path, tally: AreaTally, order: Order) -> Iterator[st
     """A second pass over the finished class map, whose polygons must add up to its tally exactly; what to say of it."""
     classmap = read_classmap(folder / "classes.tif")
     section = order.origin.pipeline.polygons
-    summary = write_polygons(
+    summary = write_outlines(
+        classmap,
         folder / f"polygons.{section.format}",
-        trace_polygons(
-            lambda: read_rows(classmap),
-            grid=classmap.grid,
-            legend=classmap.legend,
-            pixel_area=order.pixel_area,
-            simplify_m=section.simplify_m,
-        ),
-        crs=str(classmap.grid.crs),
-        legend=classmap.legend,
+        pixel_area=order.pixel_area,
+        simplify_m=section.simplify_m,
         metadata=order.origin.tags,
     )
     made, ids = summary.tally, classmap.legend.ids

@@ -26,7 +26,7 @@ from geoseg.errors import InputError, ProductError, SettingsError
 from geoseg.raster.classmap import ClassMap, read_rows
 from geoseg.raster.safety import raster_env
 from geoseg.vector.points import POINT_SUFFIXES, Column, read_points, write_points
-from geoseg.workflows.measure import open_classmap
+from geoseg.workflows.open_map import open_classmap
 from geoseg.workflows.output_file import check_free, move
 
 Floats = npt.NDArray[np.float64]

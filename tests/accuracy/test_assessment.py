@@ -154,7 +154,7 @@ def test_a_class_that_no_point_has_is_not_known_to_be_absent() -> None:
     assert forest.score_m2[1] > 1e5
     assert "no reference point has this class" in forest.flags[0]
     assert headline(found)[1].startswith("forêt: 0.00 ha, at most ")
-    assert to_json(found)["classes"][1]["area_m2"] == {"value": 0.0, "se": None, "low": None, "high": None}
+    assert to_json(found)["classes"][1]["area_m2"] == {"value": 0.0, "se": None, "half_width": None, "low": None, "high": None}
 
 
 def test_a_class_only_the_reference_has_is_estimated() -> None:
@@ -167,7 +167,7 @@ def test_a_class_only_the_reference_has_is_estimated() -> None:
 def test_one_point_in_a_stratum_has_no_variance() -> None:
     found = judge("oooo" + "f?____")
     assert math.isnan(found.overall.se)
-    assert found.overall.to_json() == {"value": 1.0, "se": None, "low": None, "high": None}
+    assert found.overall.to_json() == {"value": 1.0, "se": None, "half_width": None, "low": None, "high": None}
     assert any("stratum forêt has one usable point" in one for one in notes(found))
     assert "nan" not in summary(found).lower()
     assert "NaN" not in json.dumps(to_json(found), allow_nan=False)

@@ -163,7 +163,8 @@ def _class(class_id: int, name: str, area_ha: float, share: float, **more: Any) 
 
 
 def _estimate(value: float, se: float) -> dict[str, float]:
-    return {"value": value, "se": se, "low": value - 1.959964 * se, "high": value + 1.959964 * se}
+    half = 1.959964 * se
+    return {"value": value, "se": se, "half_width": half, "low": value - half, "high": value + half}
 
 
 def _assessed(

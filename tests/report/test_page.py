@@ -152,7 +152,7 @@ def test_a_rare_class_has_its_score_interval(tmp_path: Path) -> None:
     out = tmp_path / "out"
     record = make_run(out)
     assessment = made_documents.assessment(sha256(out / "classes.tif"))
-    assessment["matrix"]["counts"] = [[295, 5], [9, 191]]
+    assessment["classes"][1]["area_interval"] = "score"
     assessment["classes"][1]["area_score_m2"] = {"low": 3.6e7, "high": 4.2e7}
     page = report(out, record, assessment=assessment)
     assert "3,870 ±" not in page.text

@@ -8,7 +8,8 @@ import pytest
 
 from geoseg.errors import GeosegError, ProductError, SettingsError
 from geoseg.workflows.areas import AreaRequest, measure_areas
-from geoseg.workflows.measure import read_legend, vectorize
+from geoseg.workflows.open_map import read_legend
+from geoseg.workflows.vectorize import vectorize
 from tests.raster.factory import make_raster
 
 

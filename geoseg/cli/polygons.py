@@ -33,7 +33,7 @@ def polygons(
     those of the pixels, simplified or not.
     """
     from geoseg.cli.show import print_json
-    from geoseg.workflows.measure import vectorize
+    from geoseg.workflows.vectorize import vectorize
 
     summary = vectorize(classmap, out, nodata=nodata, legend=legend, simplify_m=simplify_m, overwrite=overwrite)
     drift = summary.drift if simplify_m else {}
