@@ -28,6 +28,9 @@ def test_the_story_of_an_archive(tmp_path: Path) -> None:
     planned = geoseg("plan", archive, out, "--model", bundle, *SETTINGS)
     assert (planned.returncode, planned.stdout) == (0, f"{out}\n"), planned.stderr
     assert "2 scenes" in planned.stderr
+    refused = geoseg("run", out, "--scheduler", "tcp://10.0.0.1:8786")
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+    assert "tcp://10.0.0.1:8786 is not encrypted" in refused.stderr
     ran = geoseg("run", out, *SETTINGS[4:], "--json", "--progress", "json")
     assert ran.returncode == 3, ran.stderr
     document = json.loads(ran.stdout)
