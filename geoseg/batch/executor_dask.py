@@ -3,7 +3,9 @@
 import os
 import queue
 import time
+from collections.abc import Iterator
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +16,7 @@ from geoseg.batch.claim import Claim, ClaimFile, read_claim
 from geoseg.batch.cluster import Cluster
 from geoseg.batch.event import Broke, Died, Ending, Returned, Submit
 from geoseg.batch.place import Place
-from geoseg.batch.worker import HUNG, Assignment, has_hung, try_scene
+from geoseg.batch.worker import HUNG, Assignment, explain, has_hung, try_scene
 
 
 class OverDask:
@@ -92,8 +94,9 @@ class OverDask:
         self._arrived.put(None)
 
     def recall(self) -> None:
-        """A file tells the workers, wherever they are."""
-        self._recall.touch()
+        """A file tells the workers, wherever they are; where the disk is full, they stop of themselves."""
+        with suppress(OSError):
+            self._recall.touch()
 
     def restore(self) -> None:
         """Asks the cluster for what is missing."""
@@ -106,8 +109,8 @@ class OverDask:
         try:
             found: list[Ending] = future.result(timeout=60)
             return found
-        except (KilledWorker, CancelledError, TimeoutError, OSError) as error:
-            return self._judge(order, read_claim(path), error)
+        except (KilledWorker, CancelledError, TimeoutError, OSError):
+            return self._judge(order, read_claim(path))
         except Exception as error:  # the task could not even be begun there: no geoseg, another version
             text = f"a worker cannot do its task ({type(error).__name__}: {' '.join(str(error).split())[:300]})"
             now = time.time()
@@ -116,7 +119,7 @@ class OverDask:
             future.release()
             path.unlink(missing_ok=True)
 
-    def _judge(self, order: Submit, claim: Claim, error: BaseException) -> list[Ending]:
+    def _judge(self, order: Submit, claim: Claim) -> list[Ending]:
         """The scene that the dead worker had begun is guilty; those before it have ended, those after are untouched."""
         endings: list[Ending] = []
         for ticket in order.tickets:
@@ -139,24 +142,36 @@ def do_pack(assignment: Assignment, order: Submit, *, claim: str, recall: str) -
     if threads != 1:  # the hang guard is one for a process
         text = f"a Dask worker has {threads} threads where one is needed: start the workers with --nthreads 1"
         return [Broke(at=time.time(), row=one.row, kind="job", code="worker", error=text) for one in order.tickets]
-    before, stop = read_claim(Path(claim)), False
     endings: list[Ending] = []
-    with ClaimFile(Path(claim)) as file:
+    try:
+        for ending in _endings(assignment, order, Path(claim), recall):
+            endings.append(ending)
+    except OSError as error:  # the claim cannot be written, and without one nothing is begun
+        kind, code, text = explain(error)
+        ended = {one.row for one in endings}
+        left = [one.row for one in order.tickets if one.row not in ended]
+        endings += [Broke(at=time.time(), row=row, kind=kind, code=code, error=text) for row in left]
+    return endings
+
+
+def _endings(assignment: Assignment, order: Submit, claim: Path, recall: str) -> Iterator[Ending]:
+    before, stop = read_claim(claim), False
+    with ClaimFile(claim) as file:
         for ticket in order.tickets:
             if ticket.row in before.endings:
-                endings.append(before.endings[ticket.row])
+                yield before.endings[ticket.row]
             elif ticket.row == before.begun:
-                endings.append(died := _died(assignment, ticket.row, before.worker))
+                died = _died(assignment, ticket.row, before.worker)
                 file.end(died)
+                yield died
             elif stop or os.path.exists(recall):
-                endings.append(Returned(at=time.time(), row=ticket.row))
+                yield Returned(at=time.time(), row=ticket.row)
             else:
                 file.begin(ticket.row)
                 ending = try_scene(assignment, ticket, timeout_s=order.timeout_s)
-                file.end(ending)
-                endings.append(ending)
                 stop = isinstance(ending, Broke) and ending.kind in {"disk", "job"}
-    return endings
+                yield ending
+                file.end(ending)
 
 
 def _died(assignment: Assignment, row: int, worker: str) -> Died:

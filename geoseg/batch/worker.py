@@ -74,10 +74,9 @@ def try_scene(assignment: Assignment, ticket: Ticket, *, timeout_s: float) -> Fi
     """
     begin = time.perf_counter()
     out = Path(assignment.out)
-    work = _load(assignment.work)
-    faulthandler.dump_traceback_later(timeout_s, exit=True, file=_hang_file(out))
     try:
-        result = work(out, ticket, assignment.config)
+        faulthandler.dump_traceback_later(timeout_s, exit=True, file=_hang_file(out))
+        result = _load(assignment.work)(out, ticket, assignment.config)
         seconds = time.perf_counter() - begin
         return Finished(at=time.time(), row=ticket.row, seconds=seconds, result={"worker": worker_name(), **result})
     except Exception as error:

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from geoseg.batch.claim import ClaimFile, read_claim
 from geoseg.batch.cluster import check_address, environments
-from geoseg.batch.event import Broke, Died, Finished
+from geoseg.batch.event import Broke, Died, Finished, Submit, Ticket
 from geoseg.batch.executor import Executor
 from geoseg.batch.executor_here import Here
-from geoseg.batch.worker import Assignment, JobError, explain
+from geoseg.batch.worker import Assignment, JobError, explain, try_scene
 from geoseg.config import Config
 from geoseg.errors import (
     BundleError,
@@ -101,6 +101,23 @@ def test_a_claim_taken_over_twice_remembers_both_deaths(tmp_path: Path) -> None:
     assert (found.endings, found.begun) == ({1: died}, 2)
 
 
+def raising(out: Path, ticket: Ticket, config: Config) -> dict[str, object]:
+    raise SceneError("x is no scene")
+
+
+@pytest.mark.parametrize(
+    ("work", "code"), [("tests.batch.test_worker:raising", "scene"), ("no.such:work", "ModuleNotFoundError")]
+)
+def test_whatever_a_scene_breaks_of_is_told_and_not_raised(tmp_path: Path, work: str, code: str) -> None:
+    ticket = Ticket(row=3, scene="a", uri="a", fingerprint="")
+    ending = try_scene(Assignment(out=str(tmp_path / "out"), work=work, config=Config()), ticket, timeout_s=60)
+    assert isinstance(ending, Broke)
+    assert (ending.row, ending.code) == (3, code)
+    (tmp_path / "file").write_text("")
+    blocked = Assignment(out=str(tmp_path / "file"), work=work, config=Config())
+    assert isinstance(try_scene(blocked, ticket, timeout_s=60), Broke), "its hang file cannot be made"
+
+
 def test_no_claim_is_nobodys(tmp_path: Path) -> None:
     assert read_claim(tmp_path / "none").begun is None
 
@@ -153,8 +170,6 @@ def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_worker_that_cannot_start_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from geoseg.batch.event import Submit, Ticket
-
     monkeypatch.setattr("geoseg.batch.executor_here.sys.executable", "/bin/false")
     ticket = Ticket(row=1, scene="a", uri="a", fingerprint="")
     assignment = Assignment(out=str(tmp_path), work="x:y", config=Config())
