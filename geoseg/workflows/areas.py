@@ -19,7 +19,7 @@ from geoseg.definition import Definition
 from geoseg.errors import SettingsError
 from geoseg.raster.classmap import ClassMap, read_classmap, read_rows
 from geoseg.raster.safety import raster_env
-from geoseg.workflows.final_map import write_final_map
+from geoseg.workflows.final_map import replace_classes, write_final_map
 from geoseg.workflows.open_map import open_classmap
 from geoseg.workflows.output_file import check_free, move
 from geoseg.workflows.zones import ZoneFile
@@ -129,6 +129,9 @@ def _final(
     for row, labels in read_rows(given):
         height, width = labels.shape
         tally += tally_labels(labels, Window(row=row, col=0, height=height, width=width), pixel_area)
+    AreaReport.from_tally(  # refuses a label that the legend does not name, before any rule sees it
+        tally, legend=given.legend, grid=given.grid, pixel_area=pixel_area, scene=Path(request.source).name
+    )
     if request.definition is None:
         yield given, tally, ()
         return
@@ -139,12 +142,11 @@ def _final(
             given,
             request.definition,
             folder,
-            tally=tally,
             pixel_area=pixel_area,
             tags={"GEOSEG_CLASSMAP": Path(request.source).name, "GEOSEG_DEFINITION": request.definition.name},
             threads=os.cpu_count() or 1,
         )
-        yield read_classmap(folder / "classes.tif"), final.tally, final.effects
+        yield read_classmap(folder / "classes.tif"), replace_classes(tally, final.tally), final.effects
 
 
 def _write_report(measured: Measured, out: Path) -> None:

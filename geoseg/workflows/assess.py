@@ -98,14 +98,14 @@ def _read_design(reference: Path, design: Path | None) -> SampleDesign:
 
 
 def _write(assessment: Assessment, out: Path) -> None:
-    out.mkdir(exist_ok=True)
-    (out / ASSESSMENT).unlink(missing_ok=True)
     document = json.dumps(assessment_text.to_json(assessment), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     texts = {
         TABLES[0]: to_csv(assessment_text.matrix_columns(assessment)),
         TABLES[1]: to_csv(assessment_text.accuracy_columns(assessment)),
         ASSESSMENT: document,
     }
+    out.mkdir(exist_ok=True)
+    (out / ASSESSMENT).unlink(missing_ok=True)
     for name, text in texts.items():
         beside = out / f".{name}.{os.getpid()}.tmp"
         try:

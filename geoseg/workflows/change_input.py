@@ -142,6 +142,12 @@ def warn_of(pair: MapPair, table: ChangeTable) -> Iterator[str]:
     ):
         if words:
             yield f"only {name} has {', '.join(words)}; {other} does not know it, so it can only be gained or lost"
+    unnamed = [one.facts.name for one in (pair.first, pair.second) if not one.classmap.named]
+    if unnamed:
+        yield (
+            f"the classes of {' and '.join(unnamed)} have no names: equal numbers were taken for equal classes; name "
+            "them with --legend"
+        )
     yield (
         "these are counted pixels, which carry the errors of both maps: assess the change map with geoseg sample "
         "change.tif before its figures are used"
@@ -186,7 +192,7 @@ def open_known_map(source: str, *, nodata: int | None, legend: Path | None, day:
     folder = folder_of(str(path))
     record = None
     if path.is_dir() or (folder / RECORD).exists():
-        record = read_product(folder)
+        record = read_product(folder, checksums=True)
         path = folder / CLASSES
         if CLASSES not in record.products:
             raise ProductError(f"{source} holds no {CLASSES}: give the folder of a geoseg run, or a class map")

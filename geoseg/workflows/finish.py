@@ -22,7 +22,7 @@ from geoseg.pipeline import Pipeline
 from geoseg.raster.classmap import ClassMapWriter, read_classmap
 from geoseg.report.stac import make_item
 from geoseg.report.style import make_raster_qml
-from geoseg.workflows.final_map import write_final_map
+from geoseg.workflows.final_map import replace_classes, write_final_map
 from geoseg.workflows.product import VIEWS, Staging
 from geoseg.workflows.provenance import peak_memory_bytes, versions
 from geoseg.workflows.report import REPORT, ReportSources, build_report
@@ -171,18 +171,21 @@ def _measure(folder: Path, tally: AreaTally, order: Order) -> AreaReport:
     if definition is not None:
         draft = folder / "draft"
         draft.mkdir()
-        (folder / "classes.tif").rename(draft / "classes.tif")
+        confidence = folder / "confidence.tif"
+        has_confidence = confidence.exists()
+        for one in (folder / "classes.tif", *([confidence] if has_confidence else [])):
+            one.rename(draft / one.name)
         final = write_final_map(
             read_classmap(draft / "classes.tif"),
             definition,
             folder,
-            tally=tally,
             pixel_area=order.pixel_area,
             tags=order.origin.tags,
             threads=order.threads,
+            confidence=draft / confidence.name if has_confidence else None,
         )
         shutil.rmtree(draft)
-        tally, effects = final.tally, final.effects
+        tally, effects = replace_classes(tally, final.tally), final.effects
     grid = order.pixel_area.grid
     report = AreaReport.from_tally(
         tally, legend=order.legend, grid=grid, pixel_area=order.pixel_area, scene=order.origin.scene

@@ -94,6 +94,8 @@ def test_everything_describes_the_final_map(case: Path) -> None:
     for one in areas["classes"]:
         assert one["pixels"] == np.count_nonzero(labels == one["id"])
     assert areas["outside_aoi_m2"] == draft.report.to_json()["outside_aoi_m2"] > 0
+    confidence, percent = read(case / "draft/confidence.tif"), read(case / "final/confidence.tif")
+    np.testing.assert_array_equal(percent, np.where(labels == before, confidence, NODATA))
     polygons = geopandas.read_file(case / "final/polygons.gpkg", layer="polygons")
     assert polygons["area_m2"].sum() == pytest.approx(sum(one["area_m2"] for one in areas["classes"]), rel=1e-12)
     rules = areas["rules"]
