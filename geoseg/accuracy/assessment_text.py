@@ -122,6 +122,8 @@ def summary(found: Assessment) -> str:
             f"{one.n_map:>6}  {one.n_reference:>6}"
         )
     accuracy = _rate(found.overall, found.overall_score)
+    if "…" in accuracy:
+        accuracy = f"{found.overall.value:.3f} ({accuracy})"
     lines.append(f"Overall accuracy {accuracy}, from {int(found.table.points.sum())} reference points.")
     lines += [f"{line}." for line in headline(found)]
     lines += [f"note: {one.name}: {flag}" for one in found.classes for flag in one.flags]

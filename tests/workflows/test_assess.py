@@ -227,5 +227,24 @@ def test_real_maps_of_guadeloupe(test_data: Path, tmp_path: Path) -> None:
     forest = found.classes[1]
     assert forest.mapped_m2 / 1e4 == pytest.approx(80045.30, abs=0.01)
     assert abs(forest.area.value / 1e4 - 72935.73) < 4 * forest.area.se / 1e4
-    assert forest.is_rare  # hardly any forest came where there was none
+    assert forest.area_interval == "score"  # hardly any forest came where there was none
     assert forest.score_m2[0] < 72935.73e4 < forest.score_m2[1]
+
+
+def test_what_fails_leaves_the_old_assessment(
+    pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classmap, _ = pair
+    points, out = tmp_path / "points.csv", tmp_path / "out"
+    draw(classmap, points, 100)
+    label(points, lambda x, y: "forest" if int(x) % 3 else "other")
+    assess_map(str(classmap), points, out)
+    before = {one.name: one.read_bytes() for one in out.iterdir()}
+
+    def fail(found: object) -> None:
+        raise KeyError("users_accuracy_half_width")
+
+    monkeypatch.setattr("geoseg.accuracy.assessment_text.accuracy_columns", fail)
+    with pytest.raises(KeyError):
+        assess_map(str(classmap), points, out, overwrite=True)
+    assert {one.name: one.read_bytes() for one in out.iterdir()} == before
