@@ -99,21 +99,23 @@ def measure_areas(request: AreaRequest) -> Measured:
             counts = None
             if request.patches is not None:
                 counts = count_patches((labels for _, labels in read_rows(classmap)), connectivity=request.patches)
+            measured = Measured(report=report, patches=counts, connectivity=request.patches)
+            if request.out is not None:
+                _write_report(measured, request.out)
             if request.final_map is not None:
                 move(Path(classmap.path), request.final_map)
-    measured = Measured(report=report, patches=counts, connectivity=request.patches)
-    if request.out is not None:
-        _write_report(measured, request.out)
     return measured
 
 
 def _check(request: AreaRequest) -> None:
     """Everything that can be refused before a pixel is read."""
+    zones = None if request.zones is None else request.zones.path
+    reading = (request.source, request.legend, zones)
     for path, suffixes in ((request.out, (".csv", ".json")), (request.final_map, (".tif", ".tiff"))):
         if path is not None:
             if path.suffix.lower() not in suffixes:
                 raise SettingsError(f"{path}: suffix {path.suffix or 'none'} is not {' or '.join(suffixes)}")
-            check_free(path, overwrite=request.overwrite)
+            check_free(path, overwrite=request.overwrite, reading=reading)
     if request.final_map is not None and request.definition is None:
         raise SettingsError(f"--final-map {request.final_map}: without --definition the map stays as it is")
     if request.zones is not None:

@@ -148,7 +148,9 @@ def finish(staging: Staging, tally: AreaTally, order: Order, *, clock: Clock, no
             told += _write_polygons(folder, report.tally, order)
     record = _record(origin, report, clock, tuple(told))
     if "report" in origin.pipeline.products:
-        _write_report(staging, record, order)
+        with clock.of("report"):
+            _write_report(staging, record, order)
+        record = record.model_copy(update={"timings": clock.seconds, "peak_memory_bytes": peak_memory_bytes()})
     published = staging.publish(record)
     views = tuple(name for name in VIEWS if (staging.out / name).exists())
     return Segmented(record=published, report=report, files=(*published.products, *views))

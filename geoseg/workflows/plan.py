@@ -85,6 +85,14 @@ class ScenePlan:
         return self.tiles.panels(self.config.panel_width)
 
     @property
+    def tiles_computed(self) -> int:
+        """Tiles that may go through the network: those of every panel that touch the area of interest."""
+        if self.aoi is None:
+            return self.tiles.count(self.panels)
+        windows = (window for panel in self.panels for window in self.tiles.tiles(panel))
+        return sum(self.aoi.touches(window) for window in windows)
+
+    @property
     def batch(self) -> int:
         """Tiles in one pass of the network: the CPU takes one at a time, batching gains nothing there."""
         return self.pipeline.inference.batch if self.engine.engine == "torch-cuda" else 1
@@ -144,7 +152,7 @@ class ScenePlan:
             "tile": list(self.tiles.tile_shape),
             "margin": self.tiles.rows.margin,
             "tiles": self.tiles.count(),
-            "tiles_computed": self.tiles.count(self.panels),
+            "tiles_computed": self.tiles_computed,
             "panels": len(self.panels),
             "pixels_read": height * width * len(self.scene.bands),
             "bytes_read": height * width * len(self.scene.bands) * _item_size(self.scene.dtype),

@@ -37,8 +37,10 @@ def segment(plan: ScenePlan, out: Path, *, overwrite: bool = False, progress: Pr
     ):
         collar = suspect_collar(plan.scene)
         notes = [*plan.notes, *([collar] if collar else [])]
-        for note in notes:
+        for note in plan.notes:
             tell.note(note)
+        if collar:
+            tell.warn(collar)
         order = Order(
             origin=origin_of(plan),
             legend=plan.bundle.legend,
@@ -55,6 +57,7 @@ def segment(plan: ScenePlan, out: Path, *, overwrite: bool = False, progress: Pr
         for note in predictor.notes:
             tell.note(note)
         notes += predictor.notes
+        del predictor  # what follows needs its memory
         return finish(staging, tally, order, clock=clock, notes=notes)
 
 
