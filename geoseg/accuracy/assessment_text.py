@@ -17,7 +17,7 @@ def to_json(found: Assessment) -> dict[str, Any]:
     design = found.design
     return {
         "schema": SCHEMA,
-        "map": {"name": design.map.name, "sha256": design.map.pixels_sha256, "crs": design.map.crs},
+        "map": {"name": design.map.name, "sha256": design.map.sha256, "crs": design.map.crs},
         "reference": found.responses.to_json(found.reference),
         "design": {
             "strata": [
@@ -201,7 +201,10 @@ def _notes(found: Assessment) -> Iterator[str]:
             f"{answers.consensus} points were settled by consensus"
         )
     if not answers.has_coordinates:
-        yield "the reference file has no x and y: points were matched by sample_id alone"
+        yield (
+            f"points were matched by sample_id alone ({answers.rows - answers.placed} of {answers.rows} rows): their x "
+            "and y are missing, empty or cannot be read"
+        )
     for reason, m2 in design.excluded_m2.items():
         if m2:
             yield f"{_ha(m2)} ha are not in the population and in no estimate: {reason}"

@@ -61,7 +61,7 @@ def assess_map(
     _check_folder(out, overwrite=overwrite)
     request = request or AssessRequest()
     plan = _read_design(reference, request.design)
-    rows = read_points(find_local_file(str(reference)))
+    rows = read_points(find_local_file(str(reference)), crs=plan.map.crs)
     responses = read_responses(rows, plan, place=reference.name, class_column=request.class_column)
     with raster_env():
         nodata = plan.map.nodata if request.nodata is None else request.nodata

@@ -24,7 +24,7 @@ from geoseg.core.patch import NODATA
 from geoseg.core.tally import AreaTally
 from geoseg.errors import InputError, ProductError, SettingsError
 from geoseg.raster.classmap import ClassMap, read_rows
-from geoseg.raster.safety import raster_env
+from geoseg.raster.safety import plain, raster_env
 from geoseg.vector.points import POINT_SUFFIXES, Column, read_points, write_points
 from geoseg.workflows.open_map import open_classmap
 from geoseg.workflows.output_file import check_free, move
@@ -33,6 +33,7 @@ Floats = npt.NDArray[np.float64]
 
 _MAX_BUFFER: Final = 64
 _BLOCK_PIXELS: Final = 1 << 21
+_WRITTEN_COLUMNS: Final = frozenset({ID_COLUMN, "lon", "lat", "x", "y", "stratum", "map_class"})
 _RESPONSE_COLUMNS: Final = (CLASS_COLUMN, INTERPRETER_COLUMN, "confidence", "image_source", "image_date", "comment")
 
 
@@ -136,15 +137,22 @@ def identify(classmap: ClassMap, found: Survey) -> MapIdentity:
 
 
 def _check_unlabelled(out: Path) -> None:
-    """Labels are somebody's days of work: never written over, nor parted from their design."""
-    for path in (out.with_suffix(suffix) for suffix in (out.suffix, *POINT_SUFFIXES)):
+    """Labels are somebody's days of work, whatever their column is called: never written over, nor parted from
+    their design. A file that cannot be read may hold some.
+    """
+    for path in dict.fromkeys(out.with_suffix(suffix) for suffix in (out.suffix, *POINT_SUFFIXES)):
         try:
-            rows = read_points(path) if path.exists() else []
-        except InputError:
-            continue
-        labels = sum(bool(row.get(CLASS_COLUMN)) for row in rows)
-        if labels:
-            raise ProductError(f"{path} holds {labels} labels, which are not written over: choose another name")
+            rows = read_points(path, every_layer=True) if path.exists() else []
+        except InputError as error:
+            raise ProductError(f"{path} may hold labels, which are not written over: {error}, or remove it") from error
+        filled = [
+            name for row in rows for name, cell in row.items() if cell and name.casefold() not in _WRITTEN_COLUMNS
+        ]
+        if filled:
+            columns = plain(", ".join(dict.fromkeys(filled)))[:80]
+            raise ProductError(
+                f"{path} holds {len(filled)} labels (column {columns}), which are not written over: choose another name"
+            )
 
 
 def _open_strata(source: str, classmap: ClassMap) -> ClassMap:

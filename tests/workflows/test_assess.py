@@ -6,9 +6,11 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+import geopandas
 import numpy as np
 import pytest
 import rasterio
+import shapely
 
 from geoseg.accuracy.allocation import SampleSize
 from geoseg.errors import GeosegError, InputError, ProductError
@@ -248,3 +250,35 @@ def test_what_fails_leaves_the_old_assessment(
     with pytest.raises(KeyError):
         assess_map(str(classmap), points, out, overwrite=True)
     assert {one.name: one.read_bytes() for one in out.iterdir()} == before
+
+
+def test_a_point_dragged_in_a_gis_is_refused(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    """The geometry may be in another CRS; moved by three pixels it is no longer the point that was drawn."""
+    classmap, _ = pair
+    points, moved = tmp_path / "points.gpkg", tmp_path / "moved.gpkg"
+    draw(classmap, points, 100)
+    table = geopandas.read_file(points)
+    table["reference_class"] = [("other", "forest")[k % 2] for k in range(100)]
+    request = AssessRequest(design=tmp_path / "points.design.json")
+    table.to_crs(4326).to_file(moved, layer="sample", driver="GPKG")
+    assert assess_map(str(classmap), moved, tmp_path / "out", request).responses.has_coordinates
+    table.geometry = [one if k else shapely.Point(one.x + 30, one.y) for k, one in enumerate(table.geometry)]
+    table.to_file(moved, layer="sample", driver="GPKG")
+    with pytest.raises(ProductError, match="these are not the points of this design, or rows were mixed up or points"):
+        assess_map(str(classmap), moved, tmp_path / "other", request)
+
+
+def test_rows_sorted_apart_are_refused_by_their_class(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    """Coordinates that a spreadsheet rewrote say nothing; the class of the map beside the label does."""
+    classmap, _ = pair
+    points = tmp_path / "points.csv"
+    draw(classmap, points, 100)
+    rows = list(csv.DictReader(points.read_text(encoding="utf-8-sig").splitlines()))
+    for number, row in enumerate(rows, start=1):
+        row |= {"x": "4.499.545,0", "y": "", "reference_class": "forest", "sample_id": str(number % 100 + 1)}
+    with points.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    with pytest.raises(ProductError, match=r"has map_class .* rows were mixed up"):
+        assess_map(str(classmap), points, tmp_path / "out")

@@ -136,9 +136,42 @@ def test_labels_are_never_written_over(classmap: Path, tmp_path: Path) -> None:
     text = out.read_text(encoding="utf-8-sig").replace("class 0,,", "class 0,forest,", 1)
     out.write_text(text)
     for name in ("points.csv", "points.gpkg"):
-        with pytest.raises(ProductError, match=r"points.csv holds 1 labels, which are not written over"):
+        with pytest.raises(ProductError, match=r"points.csv holds 1 labels \(column reference_class\), which are not"):
             sample(str(classmap), tmp_path / name, ask(seed=2), overwrite=True)
     assert out.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("reference_class", "Reference_Class", r"holds 1 labels \(column Reference_Class\)"),
+        ("reference_class", "Klasse", r"holds 1 labels \(column Klasse\)"),
+        ("class 0,forest,,,,,", "class 0,,,,,,seen: forest", r"holds 1 labels \(column comment\)"),
+        ("class 0,forest,,,,,", "class 0,forest,,,,,,forest", r"may hold labels.*has 14 cells in row"),
+        ("sample_id,", ",", "may hold labels.*has a column without name"),
+    ],
+)
+def test_labels_are_found_wherever_they_are(classmap: Path, tmp_path: Path, old: str, new: str, words: str) -> None:
+    out = tmp_path / "points.csv"
+    sample(str(classmap), out, ask())
+    text = out.read_text(encoding="utf-8-sig").replace("class 0,,", "class 0,forest,", 1).replace(old, new, 1)
+    out.write_text(text)
+    with pytest.raises(ProductError, match=words):
+        sample(str(classmap), out, ask(seed=2), overwrite=True)
+    assert out.read_text() == text
+
+
+def test_labels_in_another_layer_are_found(classmap: Path, tmp_path: Path) -> None:
+    out = tmp_path / "points.gpkg"
+    sample(str(classmap), out, ask())
+    table = geopandas.read_file(out)
+    table["reference_class"] = "other"
+    table.to_file(out, layer="labelled", driver="GPKG")
+    with pytest.raises(ProductError, match=r"points\.gpkg holds 120 labels"):
+        sample(str(classmap), out, ask(seed=1), overwrite=True)
+    out.write_bytes(b"SQLite format 3\0 and no more")
+    with pytest.raises(ProductError, match=r"points\.gpkg may hold labels"):
+        sample(str(classmap), out, ask(seed=1), overwrite=True)
 
 
 @pytest.mark.parametrize(
