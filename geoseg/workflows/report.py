@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from geoseg.core.map_digest import PixelDigest, digest_map
 from geoseg.errors import ProductError
 from geoseg.outcome import RunRecord
 from geoseg.raster.classmap import ClassMap, read_classmap, read_rows
@@ -111,24 +112,25 @@ def _map_name(change: Change | None) -> str:
 
 
 def _check_assessed(assessment: Assessment, path: Path, document: Path) -> None:
-    """The figures of one map must never stand beside another: a checksum tells, of the pixels or of the file."""
+    """The figures of one map must never stand beside another: a checksum tells, of pixels and place or of the file."""
     told = assessment.map.sha256
     if told is None:
         raise ProductError(f"{document} does not say which map it is of: make it again with geoseg assess")
     with raster_env():
-        if told in (_pixels_sha256(read_classmap(path)), _sha256(path)):
+        if told in (_map_sha256(read_classmap(path)), _sha256(path)):
             return
     raise ProductError(
-        f"{document} is of another map than {path} (sha256 {told[:12]}…): name the assessment of this map, or assess it"
+        f"{document} is of another map than {path}, in its pixels or its place (sha256 {told[:12]}…): name the "
+        "assessment of this map, or assess it"
     )
 
 
-def _pixels_sha256(classmap: ClassMap) -> str:
-    """As geoseg assess takes it: shape, then labels row by row, so that compression does not matter."""
-    digest = hashlib.sha256(f"{tuple(classmap.grid.shape)}".encode())
+def _map_sha256(classmap: ClassMap) -> str:
+    """As geoseg assess takes it: of pixels and place, so that compression does not matter."""
+    pixels = PixelDigest(classmap.grid.shape)
     for _, labels in read_rows(classmap):
-        digest.update(labels.tobytes())
-    return digest.hexdigest()
+        pixels.add(labels)
+    return digest_map(pixels.sha256, crs=str(classmap.grid.crs), transform=tuple(classmap.grid.transform))
 
 
 def _sha256(path: Path) -> str:
