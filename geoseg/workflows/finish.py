@@ -27,7 +27,7 @@ from geoseg.workflows.product import VIEWS, Staging
 from geoseg.workflows.provenance import peak_memory_bytes, versions
 from geoseg.workflows.report import REPORT, ReportSources, build_report
 from geoseg.workflows.vectorize import write_outlines
-from geoseg.workflows.zones import ZoneFile
+from geoseg.workflows.zones import ZoneSet
 
 
 @dataclass(slots=True)
@@ -97,7 +97,7 @@ class Order:
     pixel_area: PixelArea
     """Of the grid of the map."""
     threads: int
-    zones: ZoneFile | None = None
+    zones: ZoneSet | None = None
     """Polygons to measure areas by."""
     scene: Path | None = None
     """Where the scene is, for its picture in the report."""
