@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from geoseg.accuracy.assessment import Assessment, ClassAccuracy
+from geoseg.accuracy.design import SampleDesign
 from geoseg.accuracy.estimate import ESTIMATE_PARTS, Estimate
 
 SCHEMA: Final = "geoseg-assessment-1"
@@ -205,17 +206,24 @@ def _notes(found: Assessment) -> Iterator[str]:
             f"points were matched by sample_id alone ({answers.rows - answers.placed} of {answers.rows} rows): their x "
             "and y are missing, empty or cannot be read"
         )
+    yield from _population_notes(design)
+    for one in found.strata:
+        if one.points == 1 and one.pixels > 1:
+            yield f"stratum {one.name} has one usable point: no standard error can be given"
+
+
+def _population_notes(design: SampleDesign) -> Iterator[str]:
+    """Of what the figures do not speak."""
     for reason, m2 in design.excluded_m2.items():
         if m2:
             yield f"{_ha(m2)} ha are not in the population and in no estimate: {reason}"
+    for name, m2 in design.left_out_m2.items():
+        yield f"{name} ({_ha(m2)} ha of the map) has no pixel in the population: nothing is estimated of it"
     if design.buffer_pixels:
         yield (
             f"points lie {design.buffer_pixels} pixels from class borders at least: errors gather at borders, so "
             "the accuracy of the whole map is lower than the one given here"
         )
-    for one in found.strata:
-        if one.points == 1 and one.pixels > 1:
-            yield f"stratum {one.name} has one usable point: no standard error can be given"
 
 
 def _ha(m2: float) -> str:

@@ -20,7 +20,7 @@ from geoseg.accuracy.response import CLASS_COLUMN, ID_COLUMN, INTERPRETER_COLUMN
 from geoseg.core.area import PixelArea
 from geoseg.core.grid import same_grid
 from geoseg.core.legend import Legend
-from geoseg.core.patch import NODATA
+from geoseg.core.patch import MAX_CLASSES, NODATA
 from geoseg.core.tally import AreaTally
 from geoseg.errors import InputError, ProductError, SettingsError
 from geoseg.raster.classmap import ClassMap, read_rows
@@ -85,7 +85,10 @@ def sample(source: str, out: Path, request: SampleRequest, *, overwrite: bool = 
         area = PixelArea(classmap.grid)
         read = partial(stratified_rows, classmap, of_strata, request.buffer_pixels)
         found = survey(read, area)
+        _check_named(classmap, found.mapped)
         names = (of_strata or classmap).legend
+        if of_strata is not None:
+            _check_named(of_strata, found.strata)
         counts, allocation = share_out(found.strata, names, request.size)
         drawn = draw(read, found, counts, seed=request.seed, area=area)
     design = SampleDesign(
@@ -98,6 +101,11 @@ def sample(source: str, out: Path, request: SampleRequest, *, overwrite: bool = 
         seed=request.seed,
         buffer_pixels=request.buffer_pixels,
         excluded_m2=_excluded(found, request.buffer_pixels),
+        left_out_m2={
+            one.name: found.mapped.area_m2(one.id)
+            for one in classmap.legend
+            if found.mapped.pixels.get(one.id) and not found.classes.pixels.get(one.id)
+        },
         points=tuple(
             SamplePoint(id=number, row=one.row, col=one.col, stratum=one.stratum, map_class=one.map_class)
             for number, one in enumerate(drawn, start=1)
@@ -153,6 +161,16 @@ def _check_unlabelled(out: Path) -> None:
             raise ProductError(
                 f"{path} holds {len(filled)} labels (column {columns}), which are not written over: choose another name"
             )
+
+
+def _check_named(classmap: ClassMap, tally: AreaTally) -> None:
+    """A value without a name would be neither sampled nor excluded, and its area in no figure."""
+    unknown = [label for label in tally.pixels if label < MAX_CLASSES and label not in classmap.legend.ids]
+    if unknown:
+        raise ProductError(
+            f"{plain(Path(classmap.path).name)} holds value {unknown[0]} in {tally.pixels[unknown[0]]:,} pixels, which "
+            f"its legend does not name {classmap.legend.ids}: name it in a legend with --legend"
+        )
 
 
 def _open_strata(source: str, classmap: ClassMap) -> ClassMap:
@@ -223,6 +241,10 @@ def summarize(design: SampleDesign) -> str:
     lines = [f"{len(design.points)} points, seed {design.seed}; {design.allocation}"]
     lines += [f"  {one.name:<{widest}}  {one.area_m2 / 1e4:>16,.2f} ha  {one.points:>7}" for one in design.strata]
     lines += [f"not in the population: {m2 / 1e4:,.2f} ha, {reason}" for reason, m2 in design.excluded_m2.items()]
+    lines += [
+        f"{name} ({m2 / 1e4:,.2f} ha) has no pixel in the population: nothing will be estimated of it"
+        for name, m2 in design.left_out_m2.items()
+    ]
     if design.buffer_pixels:
         lines.append("the buffer biases the sample: what will be estimated is the area away from class borders only")
     return "\n".join(lines)

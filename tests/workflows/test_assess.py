@@ -233,6 +233,18 @@ def test_real_maps_of_guadeloupe(test_data: Path, tmp_path: Path) -> None:
     assert forest.score_m2[0] < 72935.73e4 < forest.score_m2[1]
 
 
+def test_the_same_pixels_in_another_zone_are_another_map(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    """The neighbouring zone has the same transform and the same areas; only the CRS tells them apart."""
+    classmap, _ = pair
+    draw(classmap, tmp_path / "points.csv", 100)
+    label(tmp_path / "points.csv", lambda x, y: "forest" if int(x) % 3 else "other")
+    with rasterio.open(classmap) as file:
+        crs = f"EPSG:{int(file.crs.to_epsg()) + 1}"
+        other = make_raster(tmp_path / "other.tif", pixels=file.read(), crs=crs, transform=file.transform).path
+    with pytest.raises(ProductError, match=r"drawn from map\.tif, not from other\.tif: their CRSs differ"):
+        assess_map(str(other), tmp_path / "points.csv", tmp_path / "out")
+
+
 def test_what_fails_leaves_the_old_assessment(
     pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,6 +110,21 @@ def test_a_buffer_moves_area_out_of_the_population(classmap: Path, tmp_path: Pat
         around = padded[one.row : one.row + 7, one.col : one.col + 7]
         assert (around == one.map_class).all()
     assert "the buffer biases the sample" in summarize(design)
+    assert design.left_out_m2 == {"class 2": pytest.approx(1600, rel=1e-2)}
+    assert "class 2 (0.16 ha) has no pixel in the population: nothing" in summarize(design)
+    assert parse_design(design_path(tmp_path / "points.csv").read_text(), "x") == design
+
+
+def test_a_value_that_the_map_s_own_legend_does_not_name_is_refused(classmap: Path, tmp_path: Path) -> None:
+    """Edited after it was made: its area would be in no figure."""
+    with rasterio.open(classmap, "r+") as file:
+        file.update_tags(
+            GEOSEG_LEGEND='[{"id": 0, "name": "other", "color": "#aaaaaa"}, {"id": 1, "name": "f", "color": "#00aa00"}]'
+        )
+    with pytest.raises(ProductError, match=r"map\.tif holds value 2 in 16 pixels.* not name \(0, 1\).*with --legend"):
+        sample(str(classmap), tmp_path / "points.csv", ask())
+    assert not (tmp_path / "points.csv").exists()
+    assert sample(str(classmap), tmp_path / "points.csv", ask(legend=tmp_path / "legend.yaml")).strata[2].pixels == 16
 
 
 def test_strata_can_be_another_raster(classmap: Path, tmp_path: Path) -> None:
