@@ -68,7 +68,7 @@ def measure_rows(
         zones=tuple(areas),
         overlap_m2=max(covered - joint, 0.0),
         outside_m2=max(footprint - joint, 0.0),
-        notes=(*zones.notes, *_notes(found), *(_overlap_notes(found) if union is not None else ())),
+        notes=(*zones.notes, *zones.naming, *_notes(found), *(_overlap_notes(found) if union is not None else ())),
     )
 
 
@@ -78,7 +78,7 @@ def list_notes(zones: Zones, grid: GeoBox) -> tuple[str, ...]:
     Raises:
         InputError: none of them lies on the grid, or there is no way to it.
     """
-    return (*zones.notes, *_notes(_locate(zones, grid)))
+    return (*zones.notes, *zones.naming, *_notes(_locate(zones, grid)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
