@@ -72,14 +72,16 @@ def share_out(strata: AreaTally, names: Legend, size: SampleSize) -> tuple[dict[
     weights = [strata.area_m2(one) / strata.area_m2(*ids) for one in ids]
     least = [min(max(size.min_per_class, LEAST_POINTS), own) for own in pixels]
     words = f"{size.allocation}, at least {max(size.min_per_class, LEAST_POINTS)} in each stratum"
-    total = size.total or 0
-    if size.target_se is not None:
-        needed = math.ceil(cochran_size(weights, accuracy, target_se=size.target_se))
-        total = min(max(needed, sum(least)), sum(pixels))
-        listed = ", ".join(f"{names.name_of(one)} {ua:g}" for one, ua in zip(ids, accuracy, strict=True))
-        words = f"{needed} by Cochran for SE(OA) {size.target_se:g}, expected user's accuracy {listed}; {words}"
-    counts = allocate(total, shares(size.allocation, weights, accuracy), least=least, most=pixels)
-    return dict(zip(ids, counts, strict=True)), words
+    wanted = shares(size.allocation, weights, accuracy)
+    if size.target_se is None:
+        counts = allocate(size.total or 0, wanted, least=least, most=pixels)
+        return dict(zip(ids, counts, strict=True)), words
+    cochran_size(weights, accuracy, target_se=size.target_se)  # refuses what no size can reach
+    counts = _for_precision(size.target_se, wanted, (weights, accuracy), least=least, most=pixels)
+    reached = expected_se(weights, accuracy, counts, pixels=pixels)
+    listed = ", ".join(f"{names.name_of(one)} {ua:g}" for one, ua in zip(ids, accuracy, strict=True))
+    asked = f"SE(OA) {reached:.3g} is expected of {sum(counts)} points ({size.target_se:g} was asked for)"
+    return dict(zip(ids, counts, strict=True)), f"{asked} with user's accuracy {listed}; {words}"
 
 
 def binary_sd(expected_ua: Sequence[float]) -> Floats:
@@ -115,6 +117,23 @@ def cochran_size(weights: Sequence[float], expected_ua: Sequence[float], *, targ
     if spread == 0:
         raise SettingsError("every expected user's accuracy is 0 or 1, so no size follows from --se: give --n")
     return (spread / target_se) ** 2
+
+
+def expected_se(
+    weights: Sequence[float], expected_ua: Sequence[float], points: Sequence[int], *, pixels: Sequence[int]
+) -> float:
+    """Standard error of the overall accuracy, sqrt(sum W^2 S^2 / n), whatever the allocation (Cochran 1977 eq. 5.7).
+
+    A stratum that is counted completely adds none, as in the assessment.
+
+    Args:
+        weights: share of each stratum in the area.
+        expected_ua: user's accuracy that is expected of each.
+        points: of each.
+        pixels: of each.
+    """
+    part = (np.asarray(weights, np.float64) * binary_sd(expected_ua)) ** 2 / np.asarray(points, np.float64)
+    return float(np.sqrt(part[np.asarray(points) < np.asarray(pixels)].sum()))
 
 
 def simple_size(accuracy: float, *, half_width: float, z: float) -> float:
@@ -168,6 +187,29 @@ def allocate(total: int, wanted: Sequence[float] | Floats, *, least: Sequence[in
     for index in open_strata[: round(total - points.sum())]:
         points[index] += 1
     return [int(one) for one in points]
+
+
+def _for_precision(
+    target_se: float,
+    wanted: Floats,
+    expected: tuple[Sequence[float], Sequence[float]],
+    *,
+    least: Sequence[int],
+    most: Sequence[int],
+) -> list[int]:
+    """Points of the smallest total whose allocation reaches the standard error, by bisection over totals.
+
+    Cochran's size holds for Neyman's allocation alone; proportional and equal ones need more.
+    """
+    below, enough = sum(least) - 1, sum(most)  # every pixel has no error
+    while enough - below > 1:
+        middle = (below + enough) // 2
+        counts = allocate(middle, wanted, least=least, most=most)
+        if expected_se(*expected, counts, pixels=most) <= target_se:
+            enough = middle
+        else:
+            below = middle
+    return allocate(enough, wanted, least=least, most=most)
 
 
 def _bounded(total: int, wanted: Floats, low: Floats, high: Floats) -> Floats:

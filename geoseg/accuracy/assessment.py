@@ -4,9 +4,10 @@ F1 is the ratio of twice the agreement to the mapped plus the true area, so its 
 estimator's, which is the delta method's.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +20,15 @@ from geoseg.accuracy.estimate import (
     estimate_ratio,
     producers_score_limits,
     score_limits,
+    users_score_limits,
     z_of,
 )
 from geoseg.accuracy.response import Responses
 from geoseg.errors import ProductError, SettingsError
 
 FEW_OMISSIONS: Final = 10
-"""Below it Wald's interval of an area is too narrow (benchmarks/coverage.py)."""
+"""Points of omission, or of commission, below which Wald's interval of an area is too narrow
+(benchmarks/coverage.py)."""
 FEW_POINTS: Final = 30
 """Points in a mapped class below which its user's accuracy is not to be relied on (Olofsson et al. 2014: 50-100)."""
 
@@ -44,6 +47,8 @@ class ClassAccuracy:
     """Limits of the area from Wilson's intervals, which hold for rare classes too."""
     users: Estimate | None
     """None: no point lies in the mapped class."""
+    users_score: tuple[float, float] | None
+    """Its limits from Wilson's interval; None where the strata are not the map's classes too."""
     producers: Estimate | None
     """None: no reference point has the class."""
     producers_score: tuple[float, float] | None
@@ -55,9 +60,19 @@ class ClassAccuracy:
     """Points of the class that the map gives to another."""
 
     @property
-    def is_rare(self) -> bool:
-        """Wald's interval of the area is too narrow: its score interval is the one to use."""
-        return self.omitted < FEW_OMISSIONS
+    def committed(self) -> int:
+        """Points of the mapped class that are another."""
+        return self.n_map - (self.n_reference - self.omitted)
+
+    @property
+    def area_interval(self) -> Literal["wald", "score"]:
+        """Which interval of the area is to be given: Wald's is too narrow where few points make its variance.
+
+        Errors of both directions move the area, and in a map of two classes one class's omission is the other's
+        commission, so that the rarer of the two decides.
+        """
+        few = min(self.omitted, self.committed) < FEW_OMISSIONS
+        return "score" if few or not math.isfinite(self.area.se) else "wald"
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -79,6 +94,8 @@ class Assessment:
     strata: tuple[Stratum, ...]
     """Of the design, with the points that were used."""
     overall: Estimate
+    overall_score: tuple[float, float]
+    """Limits of the overall accuracy from Wilson's intervals."""
     classes: tuple[ClassAccuracy, ...]
 
     @property
@@ -134,6 +151,7 @@ def assess(design: SampleDesign, responses: Responses, *, reference: str, level:
             for one, count in zip(design.strata, table.points, strict=True)
         ),
         overall=estimate_mean(table, np.eye(len(table.class_ids)), z),
+        overall_score=score_limits(table, np.eye(len(table.class_ids)), z),
         classes=tuple(_of_class(design, table, index, z) for index in range(len(table.class_ids))),
     )
 
@@ -186,6 +204,7 @@ def _of_class(design: SampleDesign, table: SampleTable, index: int, z: float) ->
         area=area.scaled(total_m2),
         score_m2=(low * total_m2, high * total_m2),
         users=estimate_ratio(table, both, mapped, z) if n_map else None,
+        users_score=users_score_limits(table, index, z) if design.strata_source is None else None,
         producers=estimate_ratio(table, both, referenced, z) if n_reference else None,
         producers_score=producers_score_limits(table, index, z) if design.strata_source is None else None,
         f1=estimate_ratio(table, 2 * both, mapped + referenced, z) if n_map + n_reference else None,
@@ -198,12 +217,13 @@ def _of_class(design: SampleDesign, table: SampleTable, index: int, z: float) ->
 def _flags(one: ClassAccuracy) -> Iterator[str]:
     if one.n_reference == 0:
         yield "no reference point has this class: only the upper score limit of its area means anything"
-    elif one.is_rare:
+    elif min(one.omitted, one.committed) < FEW_OMISSIONS:
         yield (
-            f"{one.omitted} reference points of omission, fewer than {FEW_OMISSIONS}: the Wald intervals of area and "
-            "producer's accuracy under-cover; the score intervals hold"
+            f"{one.omitted} points of omission and {one.committed} of commission, one of them fewer than "
+            f"{FEW_OMISSIONS}: the Wald intervals of area and producer's accuracy under-cover; the score intervals hold"
         )
     if one.n_map < FEW_POINTS:
         yield f"{one.n_map} points in the mapped class, fewer than {FEW_POINTS}: its user's accuracy is uncertain"
-    if one.n_map and one.n_reference - one.omitted == one.n_map:
-        yield f"no error among {one.n_map} points of the mapped class: a standard error of 0 is not certainty"
+    if one.n_map and one.committed in (0, one.n_map):
+        what = "no error" if one.committed == 0 else "no point that is right"
+        yield f"{what} among {one.n_map} points of the mapped class: a standard error of 0 is not certainty"

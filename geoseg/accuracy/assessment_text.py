@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from geoseg.accuracy.assessment import Assessment, ClassAccuracy
-from geoseg.accuracy.estimate import Estimate
+from geoseg.accuracy.design import SampleDesign
+from geoseg.accuracy.estimate import ESTIMATE_PARTS, Estimate
 
 SCHEMA: Final = "geoseg-assessment-1"
 Cells = dict[str, list[str]]
+Limits = tuple[float, float]
 
 
 def to_json(found: Assessment) -> dict[str, Any]:
@@ -16,7 +18,7 @@ def to_json(found: Assessment) -> dict[str, Any]:
     design = found.design
     return {
         "schema": SCHEMA,
-        "map": {"name": design.map.name, "sha256": design.map.pixels_sha256, "crs": design.map.crs},
+        "map": {"name": design.map.name, "sha256": design.map.sha256, "crs": design.map.crs},
         "reference": found.responses.to_json(found.reference),
         "design": {
             "strata": [
@@ -36,6 +38,7 @@ def to_json(found: Assessment) -> dict[str, Any]:
         "z": found.z,
         "estimator": found.estimator,
         "overall_accuracy": found.overall.to_json(),
+        "overall_accuracy_score": _limits_json(found.overall_score),
         "classes": [_class_json(one) for one in found.classes],
         "matrix": {
             "strata": [one.id for one in found.strata],
@@ -76,8 +79,9 @@ def accuracy_columns(found: Assessment) -> Cells:
         "n_map": str(int(found.table.points.sum())),
         "n_reference": str(int(found.table.points.sum())),
     }
-    last |= _estimate_cells("overall_accuracy", found.overall)
-    blank = dict.fromkeys(_estimate_cells("overall_accuracy", found.overall), "")
+    overall = _estimate_cells("overall_accuracy", found.overall) | _limit_cells("overall_score", found.overall_score)
+    last |= overall
+    blank = dict.fromkeys(overall, "")
     full = [*({**row, **blank} for row in rows), last]
     ordered = [name for name in full[0] if name != "flags"] + ["flags"]
     level = {"confidence_level": [f"{found.level:g}"] * len(full)}
@@ -93,7 +97,7 @@ def headline(found: Assessment) -> list[str]:
         start, mapped = f"{one.name}: {_ha(one.area.value)}", f"mapped {_ha(one.mapped_m2)} ha"
         if one.n_reference == 0:
             lines.append(f"{start} ha, at most {high} ha ({level}; {mapped})")
-        elif one.is_rare or not math.isfinite(one.area.se):
+        elif one.area_interval == "score":
             lines.append(f"{start} ha, between {low} and {high} ha ({level}, score interval; {mapped})")
         else:
             lines.append(f"{start} ± {_ha(one.area.half_width)} ha ({level}; {mapped})")
@@ -112,14 +116,16 @@ def summary(found: Assessment) -> str:
     head = f"{'class':<{width}}  {'mapped ha':>15}  {'area ha':>15}  {level:>13}"
     lines = [f"{head}  {'user’s':>15}  {'producer’s':>15}  {'F1':>15}  {'n map':>6}  {'n ref':>6}"]
     for one in found.classes:
-        known = math.isfinite(one.area.se)
-        half = "see below" if one.is_rare else _ha(one.area.half_width) if known else "-"
-        rates = "  ".join(f"{text:>15}" for text in (_rate(one.users), _producers(one), _rate(one.f1)))
+        half = "see below" if one.area_interval == "score" else _ha(one.area.half_width)
+        rates = "  ".join(f"{text:>15}" for text in (_rate(one.users, one.users_score), _producers(one), _rate(one.f1)))
         lines.append(
             f"{one.name:<{width}}  {_ha(one.mapped_m2):>15}  {_ha(one.area.value):>15}  {half:>13}  {rates}  "
             f"{one.n_map:>6}  {one.n_reference:>6}"
         )
-    lines.append(f"Overall accuracy {_rate(found.overall)}, from {int(found.table.points.sum())} reference points.")
+    accuracy = _rate(found.overall, found.overall_score)
+    if "…" in accuracy:
+        accuracy = f"{found.overall.value:.3f} ({accuracy})"
+    lines.append(f"Overall accuracy {accuracy}, from {int(found.table.points.sum())} reference points.")
     lines += [f"{line}." for line in headline(found)]
     lines += [f"note: {one.name}: {flag}" for one in found.classes for flag in one.flags]
     lines += [f"note: {line}" for line in _notes(found)]
@@ -127,17 +133,17 @@ def summary(found: Assessment) -> str:
 
 
 def _class_json(one: ClassAccuracy) -> dict[str, Any]:
-    score = one.producers_score
     return {
         "id": one.id,
         "name": one.name,
         "mapped_m2": one.mapped_m2,
         "area_m2": one.area.to_json(),
-        "area_interval": "score" if one.is_rare else "wald",
-        "area_score_m2": {"low": one.score_m2[0], "high": one.score_m2[1]},
+        "area_interval": one.area_interval,
+        "area_score_m2": _limits_json(one.score_m2),
         "users_accuracy": None if one.users is None else one.users.to_json(),
+        "users_accuracy_score": _limits_json(one.users_score),
         "producers_accuracy": None if one.producers is None else one.producers.to_json(),
-        "producers_accuracy_score": None if score is None else {"low": score[0], "high": score[1]},
+        "producers_accuracy_score": _limits_json(one.producers_score),
         "f1": None if one.f1 is None else one.f1.to_json(),
         "n_map": one.n_map,
         "n_reference": one.n_reference,
@@ -151,18 +157,26 @@ def _row(one: ClassAccuracy) -> dict[str, str]:
     row |= {"area_score_low_ha": f"{one.score_m2[0] / 1e4:.4f}", "area_score_high_ha": f"{one.score_m2[1] / 1e4:.4f}"}
     for name, rate in (("users_accuracy", one.users), ("producers_accuracy", one.producers), ("f1", one.f1)):
         row |= _estimate_cells(name, rate)
-    limits = ("", "") if one.producers_score is None else (f"{limit:.6f}" for limit in one.producers_score)
-    row |= dict(zip(("producers_score_low", "producers_score_high"), limits, strict=True))
+    row |= _limit_cells("users_score", one.users_score) | _limit_cells("producers_score", one.producers_score)
     return row | {"n_map": str(one.n_map), "n_reference": str(one.n_reference), "flags": "; ".join(one.flags)}
 
 
 def _estimate_cells(name: str, found: Estimate | None) -> dict[str, str]:
-    parts = {"value": None, "se": None, "low": None, "high": None} if found is None else found.to_json()
+    parts = dict.fromkeys(ESTIMATE_PARTS) if found is None else found.to_json()
     digits = ".4f" if name.endswith("_ha") else ".6f"
     return {
         name if part == "value" else f"{name}_{part}": "" if one is None else format(one, digits)
         for part, one in parts.items()
     }
+
+
+def _limit_cells(name: str, limits: Limits | None) -> dict[str, str]:
+    low, high = ("", "") if limits is None else (f"{limit:.6f}" for limit in limits)
+    return {f"{name}_low": low, f"{name}_high": high}
+
+
+def _limits_json(limits: Limits | None) -> dict[str, float] | None:
+    return None if limits is None else {"low": limits[0], "high": limits[1]}
 
 
 def _notes(found: Assessment) -> Iterator[str]:
@@ -188,18 +202,28 @@ def _notes(found: Assessment) -> Iterator[str]:
             f"{answers.consensus} points were settled by consensus"
         )
     if not answers.has_coordinates:
-        yield "the reference file has no x and y: points were matched by sample_id alone"
+        yield (
+            f"points were matched by sample_id alone ({answers.rows - answers.placed} of {answers.rows} rows): their x "
+            "and y are missing, empty or cannot be read"
+        )
+    yield from _population_notes(design)
+    for one in found.strata:
+        if one.points == 1 and one.pixels > 1:
+            yield f"stratum {one.name} has one usable point: no standard error can be given"
+
+
+def _population_notes(design: SampleDesign) -> Iterator[str]:
+    """Of what the figures do not speak."""
     for reason, m2 in design.excluded_m2.items():
         if m2:
             yield f"{_ha(m2)} ha are not in the population and in no estimate: {reason}"
+    for name, m2 in design.left_out_m2.items():
+        yield f"{name} ({_ha(m2)} ha of the map) has no pixel in the population: nothing is estimated of it"
     if design.buffer_pixels:
         yield (
             f"points lie {design.buffer_pixels} pixels from class borders at least: errors gather at borders, so "
             "the accuracy of the whole map is lower than the one given here"
         )
-    for one in found.strata:
-        if one.points == 1 and one.pixels > 1:
-            yield f"stratum {one.name} has one usable point: no standard error can be given"
 
 
 def _ha(m2: float) -> str:
@@ -207,12 +231,15 @@ def _ha(m2: float) -> str:
 
 
 def _producers(one: ClassAccuracy) -> str:
-    if one.is_rare and one.producers is not None and one.producers_score is not None:
+    if one.area_interval == "score" and one.producers is not None and one.producers_score is not None:
         return f"{one.producers_score[0]:.3f} … {one.producers_score[1]:.3f}"
-    return _rate(one.producers)
+    return _rate(one.producers, one.producers_score)
 
 
-def _rate(found: Estimate | None) -> str:
+def _rate(found: Estimate | None, score: Limits | None = None) -> str:
+    """Value ± half width; the score limits, or the value alone, where ± would be 0.000 or is not known."""
     if found is None:
         return "-"
-    return f"{found.value:.3f} ± {found.half_width:.3f}" if math.isfinite(found.se) else f"{found.value:.3f}"
+    if math.isfinite(found.se) and found.half_width >= 0.0005:
+        return f"{found.value:.3f} ± {found.half_width:.3f}"
+    return f"{found.value:.3f}" if score is None else f"{score[0]:.3f} … {score[1]:.3f}"

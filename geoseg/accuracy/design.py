@@ -4,11 +4,12 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from geoseg.accuracy.draw import Survey
 from geoseg.core.legend import LandClass, Legend
+from geoseg.core.map_digest import digest_map, same_crs
 from geoseg.errors import ProductError
 
 SCHEMA: Final = "geoseg-sample-1"
@@ -31,6 +32,11 @@ class MapIdentity:
     """The stored value that is no class."""
     footprint_m2: float
     """Ground area of all its pixels."""
+
+    @property
+    def sha256(self) -> str:
+        """Of pixels and place."""
+        return digest_map(self.pixels_sha256, crs=self.crs, transform=self.transform)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +81,8 @@ class SampleDesign:
     buffer_pixels: int
     excluded_m2: Mapping[str, float]
     """Reason -> area of the map that is not in the population."""
+    left_out_m2: Mapping[str, float] = field(default_factory=dict)
+    """Name -> mapped area of the classes that have no pixel in the population, so that nothing is said of them."""
     points: tuple[SamplePoint, ...]
 
     @property
@@ -117,6 +125,7 @@ class SampleDesign:
             "seed": self.seed,
             "buffer_pixels": self.buffer_pixels,
             "excluded_m2": dict(self.excluded_m2),
+            "left_out_m2": dict(self.left_out_m2),
             "point_columns": ["sample_id", "row", "col", "stratum", "map_class"],
             "points": [[one.id, one.row, one.col, one.stratum, one.map_class] for one in self.points],
         }
@@ -167,6 +176,8 @@ def check_same_map(design: SampleDesign, found: MapIdentity, survey: Survey) -> 
             f"{pair}: they cover {own.footprint_m2 / 1e4:,.2f} and {found.footprint_m2 / 1e4:,.2f} ha, "
             f"so that their CRSs differ; {remedy}"
         )
+    if not same_crs(own.crs, found.crs):
+        raise ProductError(f"{pair}: their CRSs differ, {own.crs[:40]} and {found.crs[:40]}; {remedy}")
     for one in design.classes if design.strata_source is None else ():
         area_m2 = survey.classes.area_m2(one.id) if one.id in survey.classes.pixels else 0.0
         if not math.isclose(area_m2, one.area_m2, rel_tol=_AREA_TOLERANCE):
@@ -221,6 +232,7 @@ def _from_document(document: Mapping[str, Any]) -> SampleDesign:
         seed=int(document["seed"]),
         buffer_pixels=int(document["buffer_pixels"]),
         excluded_m2={str(reason): float(m2) for reason, m2 in document["excluded_m2"].items()},
+        left_out_m2={str(name): float(m2) for name, m2 in document.get("left_out_m2", {}).items()},
         points=tuple(
             SamplePoint(id=int(a), row=int(b), col=int(c), stratum=int(d), map_class=int(e))
             for a, b, c, d, e in document["points"]

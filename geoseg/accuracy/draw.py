@@ -5,7 +5,6 @@ is drawn again. So where pixels have one area this is simple random sampling wit
 a pixel's chance is proportional to its area, which makes the plain share of points unbiased for the share of area.
 """
 
-import hashlib
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from geoseg.accuracy.eligible import BlockSource, StratumRows
 from geoseg.core.area import PixelArea
+from geoseg.core.map_digest import PixelDigest
 from geoseg.core.patch import MAX_CLASSES
 from geoseg.core.tally import AreaTally, exact_sums, join_limbs, tally_labels
 from geoseg.core.window import Window
@@ -40,6 +40,8 @@ class Survey:
     """By stratum label, also those that mark what is not in the population."""
     classes: AreaTally
     """By map class, inside the population only."""
+    mapped: AreaTally
+    """By map class, the whole map."""
     weights: Mapping[int, Sequence[int]]
     """Stratum id -> sum of the pixels' weights in each block."""
 
@@ -78,15 +80,18 @@ def survey(source: BlockSource, pixel_area: PixelArea) -> Survey:
         ProductError: a block cannot be read.
     """
     weights_of = PixelWeights(pixel_area)
-    digest = hashlib.sha256(f"{tuple(pixel_area.grid.shape)}".encode())
-    strata = classes = AreaTally.zero()
+    digest = PixelDigest(pixel_area.grid.shape)
+    strata = classes = mapped = AreaTally.zero()
     sums: dict[int, list[int]] = {}
     for number, block in enumerate(source()):
-        digest.update(block.labels.tobytes())
+        digest.add(block.labels)
         window = Window(row=block.row, col=0, height=block.labels.shape[0], width=block.labels.shape[1])
         found = tally_labels(block.strata, window, pixel_area)
         strata += found
         inside = block.strata < MAX_CLASSES
+        mapped += _without_others(
+            found if np.array_equal(block.strata, block.labels) else tally_labels(block.labels, window, pixel_area)
+        )
         classes += (
             _without_others(found)
             if np.array_equal(block.strata[inside], block.labels[inside])
@@ -99,7 +104,7 @@ def survey(source: BlockSource, pixel_area: PixelArea) -> Survey:
                 own = sums.setdefault(label, [])
                 own += [0] * (number - len(own))
                 own.append(join_limbs(high[label], low[label]))
-    return Survey(pixels_sha256=digest.hexdigest(), strata=strata, classes=classes, weights=sums)
+    return Survey(pixels_sha256=digest.sha256, strata=strata, classes=classes, mapped=mapped, weights=sums)
 
 
 def draw(source: BlockSource, found: Survey, counts: Mapping[int, int], *, seed: int, area: PixelArea) -> list[Drawn]:

@@ -10,12 +10,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+
+ESTIMATE_PARTS: Final = ("value", "se", "half_width", "low", "high")
+"""Names of what an estimate says, in documents and tables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +61,7 @@ class Estimate:
 
     def to_json(self) -> dict[str, float | None]:
         """{"value", "se", "half_width", "low", "high"}; null for what is not known."""
-        names = ("value", "se", "half_width", "low", "high")
-        parts: dict[str, float] = {name: getattr(self, name) for name in names}
+        parts: dict[str, float] = {name: getattr(self, name) for name in ESTIMATE_PARTS}
         return {name: one if math.isfinite(one) else None for name, one in parts.items()}
 
 
@@ -90,6 +92,12 @@ class SampleTable:
         """(strata,) points of each."""
         total: npt.NDArray[np.int64] = self.counts.sum(axis=(1, 2))
         return total
+
+    @property
+    def is_counted(self) -> npt.NDArray[np.bool_]:
+        """(strata,) True: every pixel of the stratum is in the sample."""
+        whole: npt.NDArray[np.bool_] = self.points >= (np.inf if self.population is None else self.population)
+        return whole
 
     @property
     def shares(self) -> Floats:
@@ -171,6 +179,15 @@ def score_limits(table: SampleTable, values: Floats, z: float) -> tuple[float, f
     return low, high
 
 
+def users_score_limits(table: SampleTable, index: int, z: float) -> tuple[float, float] | None:
+    """Wilson's limits for the user's accuracy of a class that is a stratum of its own; None without its points."""
+    own = np.flatnonzero(table.counts[:, index].any(axis=1))
+    if len(own) != 1:
+        return None
+    low, high = _wilson_by_stratum(table, table.referenced(index), z)
+    return float(low[own[0]]), float(high[own[0]])
+
+
 def producers_score_limits(table: SampleTable, index: int, z: float) -> tuple[float, float] | None:
     """Limits for the producer's accuracy of a class where the strata are the map's classes; None without its points.
 
@@ -193,13 +210,21 @@ def producers_score_limits(table: SampleTable, index: int, z: float) -> tuple[fl
 
 def _mover(table: SampleTable, values: Floats, z: float, strata: npt.NDArray[np.bool_]) -> tuple[float, float, float]:
     """(mean, low, high) over the whole area of a 0/1 variable that is 0 outside of `strata`."""
-    points, share = table.points[strata], table.shares[strata]
-    found = _per_stratum(table, values)[strata] / points
-    low, high = _wilson(found, points, z)
+    share = table.shares[strata]
+    found = (_per_stratum(table, values) / table.points)[strata]
+    low, high = (limits[strata] for limits in _wilson_by_stratum(table, values, z))
     mean = float(share @ found)
     below = math.sqrt(float((share**2) @ (found - low) ** 2))
     above = math.sqrt(float((share**2) @ (high - found) ** 2))
     return mean, max(mean - below, 0.0), min(mean + above, 1.0)
+
+
+def _wilson_by_stratum(table: SampleTable, values: Floats, z: float) -> tuple[Floats, Floats]:
+    """(strata,) limits of a 0/1 variable in each; the share itself where a stratum was counted completely."""
+    found = _per_stratum(table, values) / table.points
+    low, high = _wilson(found, table.points, z)
+    counted = table.is_counted
+    return np.where(counted, found, low), np.where(counted, found, high)
 
 
 def _wilson(found: Floats, points: npt.NDArray[np.int64], z: float) -> tuple[Floats, Floats]:

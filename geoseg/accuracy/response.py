@@ -1,6 +1,7 @@
 """What interpreters wrote about the points of a sample, reconciled to one class a point. Files are `vector.points`'."""
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from geoseg.errors import ProductError
 ID_COLUMN: Final = "sample_id"
 CLASS_COLUMN: Final = "reference_class"
 INTERPRETER_COLUMN: Final = "interpreter"
+PLACE_COLUMNS: Final = (("x", "y"), ("geometry x", "geometry y"))
+"""Where a row says its point lies: what was written, and what a GeoPackage's geometry is now."""
 CONSENSUS: Final = "consensus"
 """The interpreter whose row settles a point."""
 UNINTERPRETABLE: Final = -1
@@ -57,14 +60,20 @@ class Responses:
     agreed: int
     """Those of them that got one and the same label."""
     interpreters: tuple[str, ...]
-    has_coordinates: bool
-    """The file has x and y, and they are those of the points."""
+    placed: int
+    """Rows whose coordinates were there to be compared with the design's, and are the same."""
+
+    @property
+    def has_coordinates(self) -> bool:
+        """Whether every row is known to be of its point, by more than its number."""
+        return self.placed == self.rows
 
     def to_json(self, name: str) -> dict[str, Any]:
         """Give the part "reference" of assessment.json."""
         return {
             "name": name,
             "rows": self.rows,
+            "placed": self.placed,
             "used": len(self.labels),
             "blank": self.blank,
             "missing": self.missing,
@@ -100,9 +109,11 @@ def read_responses(
     columns = _columns(rows, class_column, place)
     points = {one.id: one for one in design.points}
     found: dict[int, list[_Row]] = {}
+    placed = 0
     for row in rows:
         sample_id = _sample_id(row[columns[ID_COLUMN]], points, place)
-        _check_coordinates(row, points[sample_id], columns, design=design, place=place)
+        placed += _is_placed(row, points[sample_id], columns, design=design, place=place)
+        _check_classes(row, points[sample_id], columns, design=design, place=place)
         verdict = _verdict(row[columns[class_column]], design.legend, sample_id)
         interpreter = row[columns[INTERPRETER_COLUMN]] if INTERPRETER_COLUMN in columns else ""
         found.setdefault(sample_id, []).append(_Row(interpreter.strip(), verdict))
@@ -120,7 +131,7 @@ def read_responses(
         doubly=sum(one.agreed is not None for one in settled.values()),
         agreed=sum(one.agreed is True for one in settled.values()),
         interpreters=tuple(name for name in names if name.casefold() != CONSENSUS),
-        has_coordinates="x" in columns and "y" in columns,
+        placed=placed,
     )
 
 
@@ -162,7 +173,7 @@ def _columns(rows: Sequence[Mapping[str, str]], class_column: str, place: str) -
     if not rows:
         raise ProductError(f"{place} holds no point: give the labelled sample")
     present = {one.casefold(): one for one in rows[0]}
-    wanted = (ID_COLUMN, class_column, INTERPRETER_COLUMN, "x", "y")
+    wanted = (ID_COLUMN, class_column, INTERPRETER_COLUMN, *sum(PLACE_COLUMNS, ()), "stratum", "map_class")
     columns = {one: present[one.casefold()] for one in wanted if one.casefold() in present}
     for one, option in ((ID_COLUMN, ""), (class_column, " with --class-column")):
         if one not in columns:
@@ -181,43 +192,80 @@ def _sample_id(text: str, known: Mapping[int, SamplePoint], place: str) -> int:
     return int(match[1])
 
 
-def _check_coordinates(
+def _is_placed(
+    row: Mapping[str, str], point: SamplePoint, columns: Mapping[str, str], *, design: SampleDesign, place: str
+) -> bool:
+    """Refuse a row that says it is of another place: columns sorted apart, another sample's ids, a moved geometry.
+
+    Returns whether the row says a place at all.
+    """
+    own_x, own_y = design.xy_of(point)
+    a, b, _, d, e, _ = design.map.transform
+    pairs = [_numbers(row.get(columns.get(x, ""), ""), row.get(columns.get(y, ""), "")) for x, y in PLACE_COLUMNS]
+    for x, y in (pair for pair in pairs if pair is not None):
+        if abs(x - own_x) > 0.51 * (abs(a) + abs(b)) or abs(y - own_y) > 0.51 * (abs(d) + abs(e)):
+            raise ProductError(
+                f"{place}: sample_id {point.id} lies at ({x:.10g}, {y:.10g}), in the design at ({own_x:.10g}, "
+                f"{own_y:.10g}): these are not the points of this design, or rows were mixed up or points moved; "
+                "if a spreadsheet rewrote the numbers, delete the columns x and y"
+            )
+    return any(pair is not None for pair in pairs)
+
+
+def _numbers(*texts: str) -> tuple[float, ...] | None:
+    """None where one is empty, not finite, or rewritten so that it cannot be read."""
+    try:
+        found = tuple(float(text.replace(",", ".")) for text in texts)
+    except ValueError:
+        return None
+    return found if all(math.isfinite(one) for one in found) else None
+
+
+def _check_classes(
     row: Mapping[str, str], point: SamplePoint, columns: Mapping[str, str], *, design: SampleDesign, place: str
 ) -> None:
-    """Refuse a row whose x and y are of another place: columns sorted apart, or another sample's ids."""
-    if "x" not in columns or "y" not in columns:
-        return
-    try:
-        x, y = (float(row[columns[axis]].replace(",", ".")) for axis in ("x", "y"))
-    except ValueError:
-        return  # emptied or reformatted: nothing to compare
-    a, b, _, d, e, _ = design.map.transform
-    own_x, own_y = design.xy_of(point)
-    if abs(x - own_x) > 0.51 * (abs(a) + abs(b)) or abs(y - own_y) > 0.51 * (abs(d) + abs(e)):
-        raise ProductError(
-            f"{place}: sample_id {point.id} lies at ({x:.10g}, {y:.10g}), in the design at ({own_x:.10g}, "
-            f"{own_y:.10g}): these are not the points of this design, or rows were mixed up; if a spreadsheet "
-            "rewrote the numbers, delete the columns x and y"
-        )
+    """Refuse a row whose stratum or map class, as far as it says them, are another point's."""
+    strata = {one.id: one.name for one in design.strata}
+    for name, own, names in (
+        ("map_class", point.map_class, {one.id: one.name for one in design.legend}),
+        ("stratum", point.stratum, strata),
+    ):
+        text = row.get(columns.get(name, ""), "")
+        if text.strip() and _class_id(text, names) != own:
+            raise ProductError(
+                f"{place}: sample_id {point.id} has {name} {text!r}, in the design {names[own]!r}: rows were mixed up, "
+                f"or these are not the points of this design; if the column {name} is your own, delete it"
+            )
 
 
 def _verdict(text: str, legend: Legend, sample_id: int) -> int | None:
-    label = text.strip().removeprefix("'").strip()
-    if not label:
-        return None
-    key = " ".join(label.casefold().split())
-    by_name = {" ".join(one.name.casefold().split()): one.id for one in legend}
-    if key in by_name:
-        return by_name[key]
-    number = re.fullmatch(r"(\d{1,3})(?:[.,]0*)?", key)
-    if number is not None and int(number[1]) in legend.ids:
-        return int(number[1])
+    names = {one.id: one.name for one in legend}
+    found = _class_id(text, names)
+    key = _key(text)
+    if found is not None or not key:
+        return found
     if key in UNINTERPRETABLE_CODES:
         return UNINTERPRETABLE
     raise ProductError(
-        f"sample_id {sample_id} is labelled {label!r}, no class of the map: {_nearest(key, by_name)}write one of "
-        f"{', '.join(one.name for one in legend)}, an id, or ? for a point that cannot be told"
+        f"sample_id {sample_id} is labelled {text.strip()!r}, no class of the map: "
+        f"{_nearest(key, map(_key, names.values()))}write one of {', '.join(names.values())}, an id, or ? for a point "
+        "that cannot be told"
     )
+
+
+def _class_id(text: str, names: Mapping[int, str]) -> int | None:
+    """The class that a cell names, in any case, or by its id; a name wins. None: it names none."""
+    key = _key(text)
+    for one, name in names.items():
+        if _key(name) == key:
+            return one
+    number = re.fullmatch(r"(\d{1,3})(?:[.,]0*)?", key)
+    return int(number[1]) if number is not None and int(number[1]) in names else None
+
+
+def _key(text: str) -> str:
+    """What case, spaces and a spreadsheet's mark of text leave of a cell."""
+    return " ".join(text.strip().removeprefix("'").casefold().split())
 
 
 def _nearest(key: str, known: Iterable[str]) -> str:

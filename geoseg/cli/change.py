@@ -1,22 +1,28 @@
 """`geoseg change`: two class maps compared."""
 
+from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from geoseg.cli.options import json_option, overwrite_option, progress_option, zone_options, zones_of
 
-if TYPE_CHECKING:
-    from datetime import date, datetime
+
+def _day(context: click.Context, option: click.Parameter, text: str | None) -> date | None:
+    """A day as ISO 8601 writes it."""
+    try:
+        return None if text is None else date.fromisoformat(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no day; write it as 2020-07-01") from error
 
 
 @click.command()
 @click.argument("first", metavar="MAP1")
 @click.argument("second", metavar="MAP2")
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--date1", type=click.DateTime(["%Y-%m-%d"]), help="Day of the image of MAP1, where its run has none.")
-@click.option("--date2", type=click.DateTime(["%Y-%m-%d"]), help="Day of the image of MAP2.")
+@click.option("--date1", metavar="YYYY-MM-DD", callback=_day, help="Day of the image of MAP1, if its run has none.")
+@click.option("--date2", metavar="YYYY-MM-DD", callback=_day, help="Day of the image of MAP2.")
 @click.option("--years", type=float, help="Years between the maps, instead of dates.")
 @click.option("--class", "target", metavar="NAME", help="Map loss and gain of this class; else every transition.")
 @click.option(
@@ -47,8 +53,6 @@ def change(out: Path, *, overwrite: bool, as_json: bool, quiet: bool, legend: Pa
     zones = zones_of(chosen)
     for key in ("legend1", "legend2"):
         chosen[key] = chosen[key] or legend
-    for key in ("date1", "date2"):
-        chosen[key] = _day(chosen[key])
     with interruptible(), progress(quiet=quiet) as listener:
         done = compare(ChangeRequest(zones=zones, **chosen), out, overwrite=overwrite, progress=listener)
     if as_json:
@@ -58,7 +62,3 @@ def change(out: Path, *, overwrite: bool, as_json: bool, quiet: bool, legend: Pa
         click.echo(line, err=True)
     for name in done.files:
         click.echo(str(out / name))
-
-
-def _day(moment: "datetime | None") -> "date | None":
-    return None if moment is None else moment.date()

@@ -68,7 +68,7 @@ aoi_options = _stacked(
 products_option = click.option("--products", help="classes,confidence,areas,polygons,report: what to leave in OUT.")
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace the product that OUT holds.")
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-progress_option = click.option("--quiet", is_flag=True, help="No progress, no notes.")
+progress_option = click.option("--quiet", is_flag=True, help="No progress and no notes but warnings.")
 
 
 def parse_bands(text: str | None) -> dict[str, str]:
@@ -96,7 +96,8 @@ def zones_of(chosen: dict[str, Any]) -> "ZoneFile | None":
     """
     zones, field, layer = (chosen.pop(key, None) for key in ("zones", "zone_field", "zone_layer"))
     if zones is None and (field or layer):
-        raise click.BadParameter(f"{field or layer!r} is of no file: give --zones", param_hint="--zone-field")
+        hint = "--zone-field" if field else "--zone-layer"
+        raise click.BadParameter(f"{field or layer!r} is of no file: give --zones", param_hint=hint)
     if zones is None:
         return None
     from geoseg.workflows.zones import ZoneFile
@@ -148,6 +149,8 @@ def plan_of(
     **inputs: Any,
 ) -> "ScenePlan":
     """The plan that the options describe; arguments are named as the options, `inputs` as the keys of a Request."""
+    if inputs.get("aoi_layer") and inputs.get("aoi") is None:
+        raise click.BadParameter(f"{inputs['aoi_layer']!r} is of no file: give --aoi", param_hint="--aoi-layer")
     zones = zones_of(inputs)
     resolved = resolve_pipeline(
         pipeline,

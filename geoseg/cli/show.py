@@ -55,6 +55,10 @@ class TerminalProgress:
         """One line above the bar."""
         self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    def warn(self, text: str) -> None:
+        """The same."""
+        self.note(text)
+
 
 class LineProgress:
     """One line per 30 s on stderr, for logs; use as a context."""
@@ -88,6 +92,10 @@ class LineProgress:
         """One line."""
         if not self._quiet:
             click.echo(text, err=True)
+
+    def warn(self, text: str) -> None:
+        """One line, quiet or not."""
+        click.echo(text, err=True)
 
 
 def progress(*, quiet: bool = False) -> "TerminalProgress | LineProgress":

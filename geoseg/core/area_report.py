@@ -28,6 +28,10 @@ _NOT_CLASSES: Final = {
 }
 
 
+_ZONES_SHOWN: Final = 30
+_NAME_SHOWN: Final = 40
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassArea:
     """One row of the report."""
@@ -217,13 +221,16 @@ class AreaReport:
         """Hectares of each class by zone."""
         if self.zones is None:
             return
-        widest = max([4, *(len(zone.name) for zone in self.zones.zones)])
+        shown = self.zones.zones[:_ZONES_SHOWN]
+        widest = max([4, *(len(_cut(zone.name)) for zone in shown)])
         names = [one.name for one in self.legend]
         yield "".join([f"{'zone':<{widest}}", *(f"  {name + ' ha':>16}" for name in names), f"  {'observed':>8}"])
-        for zone in self.zones.zones:
+        for zone in shown:
             areas = (f"  {zone.area_m2.get(one.id, 0.0) / 1e4:>16,.2f}" for one in self.legend)
             share = zone.classified_m2(self.legend) / zone.zone_m2 if zone.zone_m2 else 0.0
-            yield "".join([f"{zone.name:<{widest}}", *areas, f"  {share:>8.2%}"])
+            yield "".join([f"{_cut(zone.name):<{widest}}", *areas, f"  {share:>8.2%}"])
+        if len(shown) < len(self.zones.zones):
+            yield f"and {len(self.zones.zones) - len(shown):,} more zones: they are in areas.csv and areas.json"
         outside, overlap = self.zones.outside_m2 / 1e4, self.zones.overlap_m2 / 1e4
         yield f"In no zone: {outside:,.2f} ha; in more than one: {overlap:,.2f} ha."
         yield from self.zones.notes
@@ -259,6 +266,11 @@ def _zone_rows(zone: ZoneArea, legend: Legend) -> Iterator[list[object]]:
 def _m2_ha(area_m2: float) -> tuple[str, str]:
     """Square metres to the square decimetre, hectares to the square metre."""
     return f"{area_m2:.2f}", f"{area_m2 / 1e4:.4f}"
+
+
+def _cut(name: str) -> str:
+    """A name as a table on a terminal has room for."""
+    return name if len(name) <= _NAME_SHOWN else name[: _NAME_SHOWN - 1] + "…"
 
 
 def _percent_larger(nominal_m2: float, true_m2: float) -> float:

@@ -31,7 +31,8 @@ BLOCK: Final = 512
 """Pixels of a side of the blocks, from the map's origin, in which pixels have one size: that at the centre."""
 TOLERANCE: Final = 2e-3
 """Relative; twice the scale error of a UTM zone, so that two pixels of 10 m are 20 m wide in all of it."""
-MAX_HALO: Final = 4096
+MAX_HALO: Final = 512
+"""Pixels around a block that are looked at: more takes minutes and says nothing of a width."""
 _OTHER, _OF_CLASS, _UNKNOWN = 0, 1, 2
 
 

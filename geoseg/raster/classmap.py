@@ -45,6 +45,8 @@ class ClassMap:
     """The stored value that means no class; `read_rows` gives 255 in its place."""
     masked: bool = False
     """The file has an internal mask; 0 there means no class too."""
+    named: bool = True
+    """False: neither the file nor the user named the classes; `class 7` is then only a number."""
 
 
 class ClassMapWriter:
@@ -179,7 +181,7 @@ def read_classmap(path: Path, *, nodata: int | None = None, legend: Legend | Non
                 f"{plain(path.name)} holds value {min(unknown)}, which the legend does not name {found.ids}: "
                 "add it to --legend, or name it with --nodata"
             )
-    return replace(classmap, legend=found or classmap.legend)
+    return replace(classmap, legend=found or classmap.legend, named=legend is not None or stored is not None)
 
 
 def read_rows(classmap: ClassMap, *, rows: int = BLOCK) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:

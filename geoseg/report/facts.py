@@ -95,11 +95,14 @@ def _definition_facts(definition: Definition | None, record: RunRecord | None) -
         meant = "what the model bundle means by forest is quoted above" if record and record.forest_definition else ""
         return [Fact(label="Definition", value=value, note=meant)]
     note = ". ".join(one.rstrip(". ") for one in (definition.source, definition.note) if one)
-    canopy = f"; canopy threshold: {definition.canopy_source}" if definition.canopy_source else ""
-    return [
+    facts = [
         Fact(label="Definition", value=definition.name, note=note),
-        Fact(label="Thresholds", value=_thresholds(definition), note=f"for {', '.join(definition.classes)}{canopy}"),
+        Fact(label="Thresholds", value=_thresholds(definition), note=f"for {', '.join(definition.classes)}"),
     ]
+    if definition.canopy_threshold_percent is not None:
+        value = f"{definition.canopy_threshold_percent:g} % by the definition; no rule can apply it to a map"
+        facts.append(Fact(label="Canopy cover", value=value, note=definition.canopy_source or ""))
+    return facts
 
 
 def _thresholds(definition: Definition) -> str:
@@ -110,8 +113,6 @@ def _thresholds(definition: Definition) -> str:
         parts.append(f"at least {definition.min_width_m:g} m wide")
     if definition.min_gap_area_m2:
         parts.append(f"gaps below {definition.min_gap_area_m2 / 1e4:g} ha filled")
-    if definition.canopy_threshold_percent is not None:
-        parts.append(f"canopy cover of at least {definition.canopy_threshold_percent:g} %")
     if definition.connectivity is not None:
         parts.append(f"{definition.connectivity}-connected")
     return "; ".join(parts) or "none"

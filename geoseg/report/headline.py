@@ -79,8 +79,25 @@ def _run_headline(areas: Areas, assessment: Assessment | None, target: Target | 
     found = _single(assessment, target)
     if assessment is None or found is None:
         return Headline(figures=(mapped,), sentences=(*remarks, *_accuracy_sentences(assessment)))
-    first = _estimated(found, assessment, f"Error-adjusted area of {target.term.removeprefix('mapped ')}")
-    return Headline(figures=(first, mapped), sentences=(*remarks, *_accuracy_sentences(assessment)))
+    label = f"Error-adjusted area of {target.term.removeprefix('mapped ')}"
+    sentences = (*remarks, *_accuracy_sentences(assessment))
+    if not _is_whole(found, mapped_m2):
+        part = _estimated(found, assessment, f"{label}, in the sampled part alone")
+        return Headline(figures=(mapped, part), sentences=(_partial_sentence(found, mapped_m2), *sentences))
+    return Headline(figures=(_estimated(found, assessment, label), mapped), sentences=sentences)
+
+
+def _is_whole(found: AssessedClass, mapped_m2: float) -> bool:
+    """Whether the sample was drawn from all of the class that is mapped; else its estimate is of a part."""
+    return abs(found.mapped_m2 - mapped_m2) <= 1e-6 * mapped_m2
+
+
+def _partial_sentence(found: AssessedClass, mapped_m2: float) -> str:
+    return (
+        f"The reference sample was drawn from a part of the map that holds {hectares(found.mapped_m2)} of the "
+        f"{hectares(mapped_m2)} ha mapped as {found.name}: its estimate says nothing of the rest, and is no figure for "
+        "the whole."
+    )
 
 
 def _estimated(found: AssessedClass, assessment: Assessment, label: str) -> Figure:
@@ -104,7 +121,7 @@ def area_interval(found: AssessedClass) -> str:
     if limits is None:
         return "No interval can be given"
     between = Estimate(value=found.area_m2.value, low=limits.low, high=limits.high)
-    return f"Score interval {interval_ha(between)}, as the class is rare in the sample"
+    return f"Score interval {interval_ha(between)}, as few points disagree with the map"
 
 
 def _single(assessment: Assessment | None, target: Target) -> AssessedClass | None:
@@ -147,7 +164,11 @@ def _change_headline(change: Change, assessment: Assessment | None) -> Headline:
     figures: list[Figure] = []
     for way, figure in mapped.items():
         if (estimate := found[way]) is not None:
-            figures.append(_estimated(estimate, assessment, f"Error-adjusted {way} of {term}"))
+            mapped_m2 = one.loss_m2 if way == "loss" else one.gain_m2
+            whole = _is_whole(estimate, mapped_m2)
+            label = f"Error-adjusted {way} of {term}{'' if whole else ', in the sampled part alone'}"
+            figures.append(_estimated(estimate, assessment, label))
+            sentences += () if whole else (_partial_sentence(estimate, mapped_m2),)
         figures.append(figure)
     return Headline(figures=tuple(figures), sentences=sentences, paired=True)
 

@@ -11,15 +11,19 @@ import numpy.typing as npt
 import pyogrio
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
-from pyproj import CRS
+from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
 
 from geoseg.core.csv_text import inert
 from geoseg.errors import InputError, ResourceError, SettingsError
 
 LAYER: Final = "sample"
+GEOMETRY_X: Final = "geometry x"
+"""Column in which a point's geometry is read, beside what its column x says."""
+GEOMETRY_Y: Final = "geometry y"
 POINT_SUFFIXES: Final = (".csv", ".gpkg")
 _GPKG_VERSION: Final = "1.2"
-_FOREIGN: Final = (OSError, DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError)
+_FOREIGN: Final = (OSError, DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError, ProjError)
 _MAX_BYTES: Final = 256 * 2**20
 """A larger table of points was not filled in by people."""
 
@@ -64,11 +68,16 @@ def to_csv(columns: Mapping[str, Column]) -> str:
     return text.getvalue()
 
 
-def read_points(path: Path) -> list[dict[str, str]]:
+def read_points(path: Path, *, crs: str | None = None, every_layer: bool = False) -> list[dict[str, str]]:
     """The rows of a table of points as texts by column, "" where a cell is empty.
 
     CSV as spreadsheets write it: comma, semicolon or tab; UTF-8, UTF-16 with its mark, or Windows-1252. Rows without
     any text are left out.
+
+    Args:
+        path: of the table.
+        crs: the geometries of a GeoPackage are given in it, in the columns GEOMETRY_X and GEOMETRY_Y; None: not given.
+        every_layer: the rows of all layers and tables of a GeoPackage, not only of the sample's.
 
     Raises:
         InputError: not such a file, no header, or a row with more cells than the header.
@@ -80,7 +89,7 @@ def read_points(path: Path) -> list[dict[str, str]]:
         with path.open("rb") as stream:
             head = stream.read(16)
         if head.startswith(b"SQLite format 3\0"):
-            return _read_gpkg(path)
+            return _read_gpkg(path, crs, every_layer=every_layer)
         if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
             raise InputError(f"{name} is a spreadsheet: save it as CSV and give that")
         return _read_csv(_decoded(path.read_bytes(), name), name)
@@ -102,15 +111,29 @@ def _write_gpkg(path: Path, columns: Mapping[str, Column], geometries: npt.NDArr
     )
 
 
-def _read_gpkg(path: Path) -> list[dict[str, str]]:
+def _read_gpkg(path: Path, crs: str | None, *, every_layer: bool) -> list[dict[str, str]]:
     # The driver is named: SQLite's would follow virtual tables into other files.
     location = f"GPKG:{path}"
-    layers = [str(one) for one, kind in pyogrio.list_layers(location) if kind is not None]
+    found = pyogrio.list_layers(location)
+    layers = [str(one) for one, kind in found if kind is not None]
+    if every_layer:
+        return [row for one, _ in found for row in _read_layer(location, str(one), crs)]
     if not layers:
         raise InputError(f"{path.name} has no layer of points: give the labelled sample")
-    layer = LAYER if LAYER in layers else layers[0]
-    meta, _, _, values = pyogrio.raw.read(location, layer=layer, read_geometry=False)
+    return _read_layer(location, LAYER if LAYER in layers else layers[0], crs)
+
+
+def _read_layer(location: str, layer: str, crs: str | None) -> list[dict[str, str]]:
+    meta, _, shapes, values = pyogrio.raw.read(location, layer=layer, read_geometry=crs is not None)
     columns = {str(field): [_text(one) for one in column] for field, column in zip(meta["fields"], values, strict=True)}
+    if crs is not None and meta["crs"] is not None:
+        centres = shapely.centroid(shapely.from_wkb(shapes))
+        place = Transformer.from_crs(meta["crs"], crs, always_xy=True).transform(
+            shapely.get_x(centres), shapely.get_y(centres)
+        )
+        columns |= {
+            name: [_text(one) for one in axis] for name, axis in zip((GEOMETRY_X, GEOMETRY_Y), place, strict=True)
+        }
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 

@@ -45,13 +45,15 @@ class Zones:
     geometries: Geometries
     """Valid shapely Polygons and MultiPolygons with an area, one for each name; x before y."""
     notes: tuple[str, ...] = ()
-    """What was repaired, left out or joined, one line each."""
+    """What was repaired or left out, one line each."""
+    naming: tuple[str, ...] = ()
+    """What was joined or told apart for its name, one line each."""
 
 
 def read_zones(path: Path, *, field: str | None = None, layer: str | None = None) -> Zones:
     """The zones in a local GeoPackage, FlatGeobuf, GeoJSON, GeoParquet or shapefile, told apart by their first bytes.
 
-    Features that share a name are joined. All of them are held in memory.
+    Features that share a name in a column the user named are joined. All of them are held in memory.
 
     Args:
         path: the file.
@@ -63,8 +65,8 @@ def read_zones(path: Path, *, field: str | None = None, layer: str | None = None
     """
     table = _open_table(path, layer=layer, field=field)
     crs = _check_crs(table)
-    column, labels = name_zones(table, field)
-    geometries, notes = _clean(table, labels)
+    column, labels, told = name_zones(table, field)
+    geometries, notes, joined = _clean(table, labels)
     names = tuple(geometries)
     if not names:
         raise InputError(f"{table.source} holds no polygon with an area: give a file of polygons")
@@ -75,6 +77,7 @@ def read_zones(path: Path, *, field: str | None = None, layer: str | None = None
         names=names,
         geometries=np.array(list(geometries.values()), object),
         notes=(*table.notes, *notes),
+        naming=(*told, *joined),
     )
 
 
@@ -178,8 +181,8 @@ def _check_crs(table: Table) -> CRS:
         ) from error
 
 
-def _clean(table: Table, labels: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """Name -> one valid geometry with an area, in the order of the file; and what had to be done for it."""
+def _clean(table: Table, labels: Sequence[str]) -> tuple[dict[str, Any], list[str], list[str]]:
+    """Name -> one valid geometry with an area, in the order of the file; what was done to outlines, and to names."""
     parts: dict[str, list[Any]] = {}
     empty, alien, repaired, broken = [], [], [], []
     for name, geometry in zip(labels, table.geometries, strict=True):
@@ -193,7 +196,7 @@ def _clean(table: Table, labels: Sequence[str]) -> tuple[dict[str, Any], list[st
             if valid is not geometry:
                 repaired.append(name)
             parts.setdefault(name, []).append(valid)
-    joined = [name for name, found in parts.items() if len(found) > 1]
+    several = [name for name, found in parts.items() if len(found) > 1]
     said = (
         (repaired, "with an outline that crosses itself or is otherwise invalid, repaired"),
         (empty, "without geometry, left out"),
@@ -201,9 +204,9 @@ def _clean(table: Table, labels: Sequence[str]) -> tuple[dict[str, Any], list[st
         (broken, "with an outline without area or beyond repair, left out"),
     )
     notes = [f"{len(names)} of {len(labels)} features {what}: {shown(names)}" for names, what in said if names]
-    if joined:
-        notes.append(f"features of one name are one zone: {shown(joined)}")
-    return {name: found[0] if len(found) == 1 else shapely.union_all(found) for name, found in parts.items()}, notes
+    joined = [f"features of one name are one zone: {shown(several)}"] if several else []
+    zones = {name: found[0] if len(found) == 1 else shapely.union_all(found) for name, found in parts.items()}
+    return zones, notes, joined
 
 
 def _valid(geometry: Any) -> Any | None:

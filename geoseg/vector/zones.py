@@ -5,15 +5,18 @@ with the map's width, never with its height.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import shapely
+from odc.geo.geobox import GeoBox
 
 from geoseg.core.area import PixelArea
 from geoseg.core.window import Window
 from geoseg.core.zone_table import ZoneArea, ZoneTable
+from geoseg.errors import InputError
 from geoseg.vector.coverage import pixel_shares
 from geoseg.vector.ground import ground_m2
 from geoseg.vector.place import COARSE, Placed, Placer
@@ -45,19 +48,17 @@ def measure_rows(
         block: side of the pieces of the map that are measured at a time.
 
     Raises:
-        InputError: there is no way from the zones' CRS to the map's, or an outline cannot be measured.
+        InputError: there is no way from the zones' CRS to the map's, none lies on it, or one cannot be measured.
     """
-    ground = ground_m2(zones.geometries, zones.crs)
-    placer = Placer(pixel_area.grid, zones.crs)
-    placed = placer.place(zones.geometries)
-    known = np.isfinite(ground) & ~placed.lost
+    found = _locate(zones, pixel_area.grid)
+    placed, known = found.placed, found.known
     union = _union(placed.drawn[known])
-    polygons = [*placed.geometries, *([] if union is None else placer.bend([union]))]
+    polygons = [*placed.geometries, *([] if union is None else found.placer.bend([union]))]
     meter = _Meter(_array(polygons), pixel_area)
     for row, labels in rows:
         for top in range(0, len(labels), block):
             meter.add(row + top, labels[top : top + block], block)
-    areas = [_zone(zones, k, placed, float(ground[k]), meter) for k in np.flatnonzero(known).tolist()]
+    areas = [_zone(zones, k, placed, float(found.ground_m2[k]), meter) for k in np.flatnonzero(known).tolist()]
     footprint = float(meter.total.sum())
     covered = sum(one.footprint_m2 for one in areas)
     joint = covered if union is None else sum(meter.area_m2(len(zones.names)).values())
@@ -67,8 +68,50 @@ def measure_rows(
         zones=tuple(areas),
         overlap_m2=max(covered - joint, 0.0),
         outside_m2=max(footprint - joint, 0.0),
-        notes=(*zones.notes, *_notes(zones, placed, known, overlaps=union is not None, coarse=placer.coarse)),
+        notes=(*zones.notes, *zones.naming, *_notes(found), *(_overlap_notes(found) if union is not None else ())),
     )
+
+
+def list_notes(zones: Zones, grid: GeoBox) -> tuple[str, ...]:
+    """What can be said of zones before any pixel of a map on `grid` is there, one line each.
+
+    Raises:
+        InputError: none of them lies on the grid, or there is no way to it.
+    """
+    return (*zones.notes, *zones.naming, *_notes(_locate(zones, grid)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Located:
+    """Zones and where they are; arrays of one length."""
+
+    zones: Zones
+    placer: Placer
+    placed: Placed
+    ground_m2: Floats
+    """NaN where a zone is not on the Earth."""
+
+    @property
+    def known(self) -> Bools:
+        """True = can be measured, on the map or off it."""
+        return np.isfinite(self.ground_m2) & ~self.placed.lost
+
+    @property
+    def on_map(self) -> Bools:
+        """True = can be measured, and a part lies on the map."""
+        return np.asarray(self.known & shapely.is_geometry(self.placed.geometries))
+
+
+def _locate(zones: Zones, grid: GeoBox) -> _Located:
+    placer = Placer(grid, zones.crs)
+    ground = ground_m2(zones.geometries, zones.crs)
+    found = _Located(zones=zones, placer=placer, placed=placer.place(zones.geometries), ground_m2=ground)
+    if not found.on_map.any():
+        raise InputError(
+            f"no zone of {zones.source} lies on the map ({'; '.join(_notes(found))}): is its CRS ({zones.crs.name}) "
+            "the right one? Assign the one it was drawn in with ogr2ogr -a_srs"
+        )
+    return found
 
 
 class _Meter:
@@ -161,27 +204,30 @@ def _zone(zones: Zones, index: int, placed: Placed, ground_m2: float, meter: _Me
     return ZoneArea(name=zones.names[index], area_m2=area, zone_m2=whole)
 
 
-def _notes(zones: Zones, placed: Placed, known: Bools, *, overlaps: bool, coarse: bool) -> Iterator[str]:
-    """What the user must know, one line each."""
-    on_map, count = shapely.is_geometry(placed.geometries), len(zones.names)
+def _notes(found: _Located) -> Iterator[str]:
+    """Where zones are not, one line each."""
+    known, placed, every = found.known, found.placed, found.zones.names
     for chosen, what in (
-        (known & on_map & ~placed.inside, "only in part on the map, measured there"),
-        (known & ~on_map, "wholly outside the map, measured as 0"),
+        (found.on_map & ~placed.inside, "only in part on the map, measured there"),
+        (known & ~found.on_map, "wholly outside the map, measured as 0"),
         (placed.lost, "not to be brought onto the map's projection, left out"),
         (~known & ~placed.lost, "not on the Earth, left out"),
-        (_ambiguous(zones), "with an edge over half the Earth, taken the long way (cut it at the antimeridian)"),
+        (
+            known & _ambiguous(found.zones),
+            "with an edge over half the Earth, taken the long way (cut it at the antimeridian)",
+        ),
     ):
-        names = [zones.names[k] for k in np.flatnonzero(chosen)]
+        names = [every[k] for k in np.flatnonzero(chosen)]
         if names:
-            yield f"{len(names)} of {count} zones {what}: {shown(names)}"
-    if not (known & on_map).any():
-        yield f"no zone of {zones.source} lies on the map: is its CRS ({zones.crs.name}) the right one?"
-    if overlaps:
-        near = np.flatnonzero(known & shapely.is_geometry(placed.drawn))
-        pairs = _overlapping([zones.names[k] for k in near], placed.drawn[near])
-        yield f"zones overlap, so that their sum exceeds the whole: {shown(pairs)}"
-    if coarse:
+            yield f"{len(names)} of {len(every)} zones {what}: {shown(names)}"
+    if found.placer.coarse:
         yield f"zones: {COARSE}"
+
+
+def _overlap_notes(found: _Located) -> Iterator[str]:
+    near = np.flatnonzero(found.known & shapely.is_geometry(found.placed.drawn))
+    pairs = _overlapping([found.zones.names[k] for k in near], found.placed.drawn[near])
+    yield f"zones overlap, so that their sum exceeds the whole: {shown(pairs)}"
 
 
 def _ambiguous(zones: Zones) -> Bools:

@@ -19,7 +19,7 @@ from geoseg.definition import Definition
 from geoseg.errors import SettingsError
 from geoseg.raster.classmap import ClassMap, read_classmap, read_rows
 from geoseg.raster.safety import raster_env
-from geoseg.workflows.final_map import write_final_map
+from geoseg.workflows.final_map import replace_classes, write_final_map
 from geoseg.workflows.open_map import open_classmap
 from geoseg.workflows.output_file import check_free, move
 from geoseg.workflows.zones import ZoneFile
@@ -99,21 +99,23 @@ def measure_areas(request: AreaRequest) -> Measured:
             counts = None
             if request.patches is not None:
                 counts = count_patches((labels for _, labels in read_rows(classmap)), connectivity=request.patches)
+            measured = Measured(report=report, patches=counts, connectivity=request.patches)
+            if request.out is not None:
+                _write_report(measured, request.out)
             if request.final_map is not None:
                 move(Path(classmap.path), request.final_map)
-    measured = Measured(report=report, patches=counts, connectivity=request.patches)
-    if request.out is not None:
-        _write_report(measured, request.out)
     return measured
 
 
 def _check(request: AreaRequest) -> None:
     """Everything that can be refused before a pixel is read."""
+    zones = None if request.zones is None else request.zones.path
+    reading = (request.source, request.legend, zones)
     for path, suffixes in ((request.out, (".csv", ".json")), (request.final_map, (".tif", ".tiff"))):
         if path is not None:
             if path.suffix.lower() not in suffixes:
                 raise SettingsError(f"{path}: suffix {path.suffix or 'none'} is not {' or '.join(suffixes)}")
-            check_free(path, overwrite=request.overwrite)
+            check_free(path, overwrite=request.overwrite, reading=reading)
     if request.final_map is not None and request.definition is None:
         raise SettingsError(f"--final-map {request.final_map}: without --definition the map stays as it is")
     if request.zones is not None:
@@ -129,6 +131,9 @@ def _final(
     for row, labels in read_rows(given):
         height, width = labels.shape
         tally += tally_labels(labels, Window(row=row, col=0, height=height, width=width), pixel_area)
+    AreaReport.from_tally(  # refuses a label that the legend does not name, before any rule sees it
+        tally, legend=given.legend, grid=given.grid, pixel_area=pixel_area, scene=Path(request.source).name
+    )
     if request.definition is None:
         yield given, tally, ()
         return
@@ -139,12 +144,11 @@ def _final(
             given,
             request.definition,
             folder,
-            tally=tally,
             pixel_area=pixel_area,
             tags={"GEOSEG_CLASSMAP": Path(request.source).name, "GEOSEG_DEFINITION": request.definition.name},
             threads=os.cpu_count() or 1,
         )
-        yield read_classmap(folder / "classes.tif"), final.tally, final.effects
+        yield read_classmap(folder / "classes.tif"), replace_classes(tally, final.tally), final.effects
 
 
 def _write_report(measured: Measured, out: Path) -> None:

@@ -61,7 +61,7 @@ def assess_map(
     _check_folder(out, overwrite=overwrite)
     request = request or AssessRequest()
     plan = _read_design(reference, request.design)
-    rows = read_points(find_local_file(str(reference)))
+    rows = read_points(find_local_file(str(reference)), crs=plan.map.crs)
     responses = read_responses(rows, plan, place=reference.name, class_column=request.class_column)
     with raster_env():
         nodata = plan.map.nodata if request.nodata is None else request.nodata
@@ -98,14 +98,14 @@ def _read_design(reference: Path, design: Path | None) -> SampleDesign:
 
 
 def _write(assessment: Assessment, out: Path) -> None:
-    out.mkdir(exist_ok=True)
-    (out / ASSESSMENT).unlink(missing_ok=True)
     document = json.dumps(assessment_text.to_json(assessment), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     texts = {
         TABLES[0]: to_csv(assessment_text.matrix_columns(assessment)),
         TABLES[1]: to_csv(assessment_text.accuracy_columns(assessment)),
         ASSESSMENT: document,
     }
+    out.mkdir(exist_ok=True)
+    (out / ASSESSMENT).unlink(missing_ok=True)
     for name, text in texts.items():
         beside = out / f".{name}.{os.getpid()}.tmp"
         try:

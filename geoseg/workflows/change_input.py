@@ -1,6 +1,5 @@
 """The maps of a comparison: opened, brought to one legend and grid, and what must be said of them."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -21,7 +20,7 @@ from geoseg.raster.classmap import ClassMap, read_rows
 from geoseg.raster.reconcile import read_rows_on, same_lattice
 from geoseg.raster.safety import find_local_file, find_local_path, plain
 from geoseg.workflows.open_map import open_classmap
-from geoseg.workflows.product import RECORD, read_product
+from geoseg.workflows.product import RECORD, file_sha256, read_product
 from geoseg.workflows.progress import Progress
 from geoseg.workflows.zones import ZoneFile
 
@@ -142,6 +141,12 @@ def warn_of(pair: MapPair, table: ChangeTable) -> Iterator[str]:
     ):
         if words:
             yield f"only {name} has {', '.join(words)}; {other} does not know it, so it can only be gained or lost"
+    unnamed = [one.facts.name for one in (pair.first, pair.second) if not one.classmap.named]
+    if unnamed:
+        yield (
+            f"the classes of {' and '.join(unnamed)} have no names: equal numbers were taken for equal classes; name "
+            "them with --legend"
+        )
     yield (
         "these are counted pixels, which carry the errors of both maps: assess the change map with geoseg sample "
         "change.tif before its figures are used"
@@ -186,7 +191,7 @@ def open_known_map(source: str, *, nodata: int | None, legend: Path | None, day:
     folder = folder_of(str(path))
     record = None
     if path.is_dir() or (folder / RECORD).exists():
-        record = read_product(folder)
+        record = read_product(folder, checksums=True)
         path = folder / CLASSES
         if CLASSES not in record.products:
             raise ProductError(f"{source} holds no {CLASSES}: give the folder of a geoseg run, or a class map")
@@ -240,9 +245,7 @@ def _alignment(pair: MapPair) -> str:
 
 
 def _facts_of_file(path: Path, day: date | None) -> MapFacts:
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return MapFacts(name=plain(path.name), sha256=digest, day=day)
+    return MapFacts(name=plain(path.name), sha256=file_sha256(path), day=day)
 
 
 def _facts_of_run(folder: Path, record: RunRecord, day: date | None) -> MapFacts:

@@ -40,8 +40,7 @@ def estimate_run(plan: ScenePlan) -> Estimate:
         begin = time.perf_counter()
         predictor.predict(batch)
         seconds.append((time.perf_counter() - begin) / len(batch))
-    computed = plan.tiles.count(plan.panels)
     return Estimate(
-        seconds=round(min(seconds) * computed * OUTSIDE_NETWORK, 3),
+        seconds=round(min(seconds) * plan.tiles_computed * OUTSIDE_NETWORK, 3),
         peak_memory_bytes=peak_memory_bytes() + plan.buffer_bytes,
     )

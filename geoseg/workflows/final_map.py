@@ -1,19 +1,22 @@
 """The final map: a class map brought to a definition, and the only one that polygons, areas and samples describe."""
 
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from geoseg.core.area import PixelArea
-from geoseg.core.patch import MAX_CLASSES
+from geoseg.core.patch import MAX_CLASSES, NODATA, LabelRows
 from geoseg.core.rule_effect import RuleEffect
 from geoseg.core.tally import AreaTally
 from geoseg.core.window import Window
 from geoseg.definition import Definition
 from geoseg.errors import GeosegError
-from geoseg.raster.classmap import ClassMap, ClassMapWriter
-from geoseg.workflows.generalize import apply_definition
+from geoseg.raster.classmap import ClassMap, ClassMapWriter, read_rows
+from geoseg.workflows.generalize import Generalized, apply_definition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +24,7 @@ class FinalMap:
     """What came of the rules; the map itself is classes.tif in the folder."""
 
     tally: AreaTally
-    """Of the final map; a label that is no class counts as it did in the draft's tally."""
+    """Of the final map; what is no class is all nodata in it (`replace_classes`)."""
     effects: tuple[RuleEffect, ...]
 
 
@@ -30,12 +33,21 @@ def write_final_map(
     definition: Definition,
     folder: Path,
     *,
-    tally: AreaTally,
     pixel_area: PixelArea,
     tags: Mapping[str, str],
     threads: int,
+    confidence: Path | None = None,
 ) -> FinalMap:
-    """Writes folder/classes.tif: the draft, whose tally is given, after every rule of the definition.
+    """Writes folder/classes.tif: the draft after every rule of the definition.
+
+    Args:
+        draft: the map as the network drew it.
+        definition: the rules.
+        folder: for classes.tif, and for confidence.tif if the draft has one.
+        pixel_area: of the map's grid.
+        tags: provenance.
+        threads: of compression.
+        confidence: of the draft. Where a rule decided, the final map has none: 255.
 
     Raises:
         SettingsError: the definition names a class that the map does not have.
@@ -46,18 +58,36 @@ def write_final_map(
     try:
         brought = apply_definition(draft, definition, pixel_area=pixel_area, scratch=scratch)
         with ClassMapWriter(
-            folder, grid=draft.grid, legend=draft.legend, tags=tags, confidence=False, threads=threads
+            folder, grid=draft.grid, legend=draft.legend, tags=tags, confidence=confidence is not None, threads=threads
         ) as writer:
-            for row, labels in brought.rows():
-                height, width = labels.shape
-                writer.write_labels(Window(row=row, col=0, height=height, width=width), labels)
+            for rows in _final_rows(draft, brought, confidence):
+                writer.write(rows)
             writer.finish()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return FinalMap(tally=_replace_classes(tally, brought.tally), effects=brought.effects)
+    return FinalMap(tally=brought.tally, effects=brought.effects)
 
 
-def _replace_classes(draft: AreaTally, final: AreaTally) -> AreaTally:
+def _final_rows(draft: ClassMap, brought: Generalized, confidence: Path | None) -> Iterator[LabelRows]:
+    """The final map with what confidence is left."""
+    if confidence is None:
+        for row, labels in brought.rows():
+            yield LabelRows(window=_rows_at(row, labels), labels=labels, confidence=np.full_like(labels, NODATA))
+        return
+    of_draft = replace(draft, path=str(confidence))
+    for (row, labels), (_, before), (_, percent) in zip(
+        brought.rows(), read_rows(draft), read_rows(of_draft), strict=True
+    ):
+        percent[labels != before] = NODATA
+        yield LabelRows(window=_rows_at(row, labels), labels=labels, confidence=percent)
+
+
+def _rows_at(row: int, labels: npt.NDArray[np.uint8]) -> Window:
+    height, width = labels.shape
+    return Window(row=row, col=0, height=height, width=width)
+
+
+def replace_classes(draft: AreaTally, final: AreaTally) -> AreaTally:
     """The classes of the final tally; what is no class as the draft tells it apart.
 
     Raises:

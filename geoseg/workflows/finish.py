@@ -22,12 +22,12 @@ from geoseg.pipeline import Pipeline
 from geoseg.raster.classmap import ClassMapWriter, read_classmap
 from geoseg.report.stac import make_item
 from geoseg.report.style import make_raster_qml
-from geoseg.workflows.final_map import write_final_map
+from geoseg.workflows.final_map import replace_classes, write_final_map
 from geoseg.workflows.product import VIEWS, Staging
 from geoseg.workflows.provenance import peak_memory_bytes, versions
 from geoseg.workflows.report import REPORT, ReportSources, build_report
 from geoseg.workflows.vectorize import write_outlines
-from geoseg.workflows.zones import ZoneFile
+from geoseg.workflows.zones import ZoneSet
 
 
 @dataclass(slots=True)
@@ -97,7 +97,7 @@ class Order:
     pixel_area: PixelArea
     """Of the grid of the map."""
     threads: int
-    zones: ZoneFile | None = None
+    zones: ZoneSet | None = None
     """Polygons to measure areas by."""
     scene: Path | None = None
     """Where the scene is, for its picture in the report."""
@@ -148,7 +148,9 @@ def finish(staging: Staging, tally: AreaTally, order: Order, *, clock: Clock, no
             told += _write_polygons(folder, report.tally, order)
     record = _record(origin, report, clock, tuple(told))
     if "report" in origin.pipeline.products:
-        _write_report(staging, record, order)
+        with clock.of("report"):
+            _write_report(staging, record, order)
+        record = record.model_copy(update={"timings": clock.seconds, "peak_memory_bytes": peak_memory_bytes()})
     published = staging.publish(record)
     views = tuple(name for name in VIEWS if (staging.out / name).exists())
     return Segmented(record=published, report=report, files=(*published.products, *views))
@@ -171,18 +173,21 @@ def _measure(folder: Path, tally: AreaTally, order: Order) -> AreaReport:
     if definition is not None:
         draft = folder / "draft"
         draft.mkdir()
-        (folder / "classes.tif").rename(draft / "classes.tif")
+        confidence = folder / "confidence.tif"
+        has_confidence = confidence.exists()
+        for one in (folder / "classes.tif", *([confidence] if has_confidence else [])):
+            one.rename(draft / one.name)
         final = write_final_map(
             read_classmap(draft / "classes.tif"),
             definition,
             folder,
-            tally=tally,
             pixel_area=order.pixel_area,
             tags=order.origin.tags,
             threads=order.threads,
+            confidence=draft / confidence.name if has_confidence else None,
         )
         shutil.rmtree(draft)
-        tally, effects = final.tally, final.effects
+        tally, effects = replace_classes(tally, final.tally), final.effects
     grid = order.pixel_area.grid
     report = AreaReport.from_tally(
         tally, legend=order.legend, grid=grid, pixel_area=order.pixel_area, scene=order.origin.scene

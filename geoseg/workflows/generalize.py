@@ -131,7 +131,7 @@ class _Work:
         return self._apply(
             self.map.read,
             lambda graph: merge_small_patches(graph, classes=classes, min_area_m2=rule.min_area_m2),
-            rule=f"Patches of {_names(classes, self.legend, 'or')} below {_area(rule.min_area_m2)} "
+            rule=f"Before all else: patches of {_names(classes, self.legend, 'or')} below {_area(rule.min_area_m2)} "
             f"({rule.connectivity}-connected) take the class of the neighbour with the longest border.",
             connectivity=rule.connectivity,
         )

@@ -23,7 +23,7 @@ from geoseg.raster.acquired import Acquired, find_acquired
 from geoseg.raster.aoi import AreaOfInterest
 from geoseg.raster.scene import Scene, SceneOptions, open_scene
 from geoseg.workflows.aoi import open_aoi
-from geoseg.workflows.zones import ZoneFile
+from geoseg.workflows.zones import ZoneFile, ZoneSet
 
 OUTPUT_VERSION = 1
 """Raised when the same job would give other pixels or other files than before."""
@@ -74,15 +74,21 @@ class ScenePlan:
     """When the scene was taken and by what, where its files say so."""
     aoi: AreaOfInterest | None = None
     """The part of the scene that is mapped; None: all of it."""
-    zones: ZoneFile | None = None
-    """Polygons to measure areas by."""
-    zones_sha256: str = ""
-    """Of what is read of them."""
+    zones: ZoneSet | None = None
+    """Polygons to measure areas by, as they were when this was planned."""
 
     @property
     def panels(self) -> tuple[Window, ...]:
         """The column strips the scene is walked in."""
         return self.tiles.panels(self.config.panel_width)
+
+    @property
+    def tiles_computed(self) -> int:
+        """Tiles that may go through the network: those of every panel that touch the area of interest."""
+        if self.aoi is None:
+            return self.tiles.count(self.panels)
+        windows = (window for panel in self.panels for window in self.tiles.tiles(panel))
+        return sum(self.aoi.touches(window) for window in windows)
 
     @property
     def batch(self) -> int:
@@ -94,7 +100,7 @@ class ScenePlan:
         """sha256 that names the product: pipeline, bundle, inputs and output version; never the config."""
         parts = [self.pipeline.digest(), self.bundle.sha256, self.scene.fingerprint, str(OUTPUT_VERSION)]
         parts += [f"aoi {self.aoi.sha256}"] if self.aoi is not None else []
-        parts += [f"zones {self.zones_sha256}"] if self.zones is not None else []
+        parts += [f"zones {self.zones.sha256}"] if self.zones is not None else []
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @property
@@ -144,7 +150,7 @@ class ScenePlan:
             "tile": list(self.tiles.tile_shape),
             "margin": self.tiles.rows.margin,
             "tiles": self.tiles.count(),
-            "tiles_computed": self.tiles.count(self.panels),
+            "tiles_computed": self.tiles_computed,
             "panels": len(self.panels),
             "pixels_read": height * width * len(self.scene.bands),
             "bytes_read": height * width * len(self.scene.bands) * _item_size(self.scene.dtype),
@@ -152,7 +158,7 @@ class ScenePlan:
             "products": list(self.pipeline.products),
             "definition": None if self.pipeline.definition is None else self.pipeline.definition.name,
             "aoi": None if self.aoi is None else self.aoi.name,
-            "zones": None if self.zones is None else self.zones.path.name,
+            "zones": None if self.zones is None else self.zones.name,
             "notes": list(self.notes),
         }
 
@@ -185,6 +191,7 @@ def plan_scene(request: Request) -> ScenePlan:
     engine = resolve_engine(wanted.engine, wanted.precision, config.device, architecture=bundle.spec.architecture)
     margin = _margin(pipeline, bundle)
     aoi = None if request.aoi is None else open_aoi(request.aoi, scene.grid, layer=request.aoi_layer)
+    zones = None if request.zones is None else request.zones.read()
     frozen = _freeze(pipeline, level=level, margin=margin, engine=engine)
     return ScenePlan(
         source=request.source,
@@ -196,11 +203,10 @@ def plan_scene(request: Request) -> ScenePlan:
         conversion=conversion,
         engine=engine,
         gsd_m=gsd_m,
-        notes=(*scene.notes, *_said(guess, conversion), *(() if aoi is None else aoi.notes)),
+        notes=(*scene.notes, *_said(guess, conversion), *_said_of_outlines(aoi, zones, scene)),
         acquired=find_acquired(scene),
         aoi=aoi,
-        zones=request.zones,
-        zones_sha256="" if request.zones is None else request.zones.digest(),
+        zones=zones,
     )
 
 
@@ -231,6 +237,14 @@ def _said(guess: str | None, conversion: Conversion | None) -> Iterator[str]:
         yield guess
     if conversion is not None and conversion.description:
         yield f"input conversion: {conversion.description}"
+
+
+def _said_of_outlines(aoi: AreaOfInterest | None, zones: ZoneSet | None, scene: Scene) -> Iterator[str]:
+    """What the user must know of the polygons of a run; raises where no zone lies on the scene."""
+    if aoi is not None:
+        yield from aoi.notes
+    if zones is not None:
+        yield from zones.list_notes(scene.grid)
 
 
 def ground_metres(scene: Scene) -> float:

@@ -11,7 +11,7 @@ import shutil
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -45,6 +45,7 @@ OWNED: Final = (
 """Names that geoseg gives to files of a run, in the order they are listed; others in the folder are never touched."""
 VIEWS: Final = ("report.html", "report.pdf")
 """Made of the other files, at any time again (`geoseg report`): a record does not list them."""
+_AGAIN: Final = "make it again with geoseg run --overwrite"
 _STAGING: Final = re.compile(r"\.tmp-\d+-[0-9a-f]{8}")
 _NO_LOCKS: Final = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 """What a file system that cannot lock says."""
@@ -155,7 +156,6 @@ def read_product(out: Path, *, checksums: bool = False) -> RunRecord:
     Raises:
         ProductError: no product, or one that is incomplete or damaged.
     """
-    again = "make it again with geoseg run --overwrite"
     try:
         text = (out / RECORD).read_bytes()
     except OSError as error:
@@ -163,17 +163,34 @@ def read_product(out: Path, *, checksums: bool = False) -> RunRecord:
     try:
         record = RunRecord.from_text(text)
     except ValueError as error:
-        raise ProductError(f"{out / RECORD} is damaged or not from geoseg: {again}") from error
+        raise ProductError(f"{out / RECORD} is damaged or not from geoseg: {_AGAIN}") from error
     for name, product in record.products.items():
         path = out / name
         if not path.is_file():
-            raise ProductError(f"{path} is missing from its product: {again}")
+            raise ProductError(f"{path} is missing from its product: {_AGAIN}")
         size = path.stat().st_size
         if size != product.bytes:
-            raise ProductError(f"{path} has {size} bytes where run.json says {product.bytes}: {again}")
-        if checksums and _sha256(path) != product.sha256:
-            raise ProductError(f"{path} has other bytes than when it was made (sha256): {again}")
+            raise ProductError(f"{path} has {size} bytes where run.json says {product.bytes}: {_AGAIN}")
+    if checksums:
+        check_bytes(out, record, record.products)
     return record
+
+
+def check_bytes(out: Path, record: RunRecord, names: Iterable[str]) -> None:
+    """Whether files of a product are as they were made; names that it does not have are passed over.
+
+    Raises:
+        ProductError: one has another sha256 than run.json says.
+    """
+    for name in names:
+        if name in record.products and file_sha256(out / name) != record.products[name].sha256:
+            raise ProductError(f"{out / name} has other bytes than when it was made (sha256): {_AGAIN}")
+
+
+def file_sha256(path: Path) -> str:
+    """Of a file's bytes, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextmanager
@@ -269,12 +286,7 @@ def _sweep(out: Path) -> None:
 
 def _seal(path: Path) -> ProductFile:
     _sync(path)
-    return ProductFile(sha256=_sha256(path), bytes=path.stat().st_size)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return ProductFile(sha256=file_sha256(path), bytes=path.stat().st_size)
 
 
 def _sync(path: Path) -> None:

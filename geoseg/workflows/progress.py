@@ -15,6 +15,9 @@ class Progress(Protocol):
     def note(self, text: str) -> None:
         """Something the user should know, once, in one line."""
 
+    def warn(self, text: str) -> None:
+        """The same, of what may make the figures wrong: also told where notes are not."""
+
 
 class Silent:
     """Tells nobody; keeps the notes."""
@@ -29,5 +32,9 @@ class Silent:
         """Nothing to show."""
 
     def note(self, text: str) -> None:
+        """Kept for the caller."""
+        self.notes.append(text)
+
+    def warn(self, text: str) -> None:
         """Kept for the caller."""
         self.notes.append(text)

@@ -1,12 +1,12 @@
 """The page of a finished run or change: what it left is gathered and drawn; what the page says belongs to `report`."""
 
-import hashlib
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from geoseg.core.map_digest import PixelDigest, digest_map
 from geoseg.errors import ProductError
 from geoseg.outcome import RunRecord
 from geoseg.raster.classmap import ClassMap, read_classmap, read_rows
@@ -19,12 +19,15 @@ from geoseg.report.document import parse_document, read_document
 from geoseg.report.page import render_page
 from geoseg.report.pdf import render_pdf
 from geoseg.workflows.output_file import move
-from geoseg.workflows.product import read_product
+from geoseg.workflows.product import check_bytes, file_sha256, read_product
 from geoseg.workflows.report_map import draw_map, find_scene
 
 REPORT: Final = "report.html"
 REPORT_PDF: Final = "report.pdf"
 _CHANGE: Final = "change.json"
+_AREAS: Final = "areas.json"
+_SHOWN: Final = (_CHANGE, _AREAS, "change.tif", "classes.tif", "confidence.tif")
+"""What the page quotes or draws: of these the very bytes must be those that were made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +48,13 @@ def write_report(folder: Path, sources: ReportSources | None = None, *, pdf: boo
     A PDF of an earlier page is removed where none is asked for: it would say something else than the page.
 
     Raises:
-        ProductError: the folder is no finished product, or the assessment is damaged or of another map.
+        ProductError: the folder is no finished product or was changed since, or the assessment is damaged or of
+            another map.
         SceneError: the scene cannot be read, or is not that of this run.
         ResourceError: the PDF cannot be made here.
     """
     record = read_product(folder)
+    check_bytes(folder, record, _SHOWN)
     sources = sources or ReportSources()
     if sources.scene is None:
         sources = ReportSources(assessment=sources.assessment, scene=find_scene(folder, record))
@@ -67,6 +72,11 @@ def write_report(folder: Path, sources: ReportSources | None = None, *, pdf: boo
 def build_report(folder: Path, record: RunRecord, sources: ReportSources | None = None) -> str:
     """The page; nothing is written. `folder` may be a staging folder: what is read are its maps and documents.
 
+    Args:
+        folder: of the product.
+        record: says which files there are the product's.
+        sources: what is shown beside them.
+
     Raises:
         ProductError: a map or document is missing or damaged, or the assessment is of another map.
         SceneError: the scene cannot be read, or is not that of this run.
@@ -74,10 +84,10 @@ def build_report(folder: Path, record: RunRecord, sources: ReportSources | None 
     sources = sources or ReportSources()
     documents: dict[str, Any] = {}
     areas = change = assessment = None
-    if (folder / _CHANGE).is_file():
+    if record.change is not None:
         change, documents[_CHANGE] = read_document(Change, folder / _CHANGE, made_by="change")
     else:
-        areas, documents["areas.json"] = _read_areas(folder, record)
+        areas, documents[_AREAS] = _read_areas(folder, record)
     if sources.assessment is not None:
         path = sources.assessment / "assessment.json"
         assessment, documents["assessment.json"] = read_document(Assessment, path, made_by="assess")
@@ -99,9 +109,9 @@ def build_report(folder: Path, record: RunRecord, sources: ReportSources | None 
 
 
 def _read_areas(folder: Path, record: RunRecord) -> tuple[Areas, Any]:
-    """areas.json; a run that was not asked for it has the same figures in its record."""
-    if (folder / "areas.json").is_file():
-        return read_document(Areas, folder / "areas.json", made_by="run")
+    """areas.json of the product; a run that was not asked for it has the same figures in its record."""
+    if _AREAS in record.products:
+        return read_document(Areas, folder / _AREAS, made_by="run")
     raw = record.areas
     return parse_document(Areas, raw, place="run.json: areas", again="make it again with geoseg run"), raw
 
@@ -111,29 +121,25 @@ def _map_name(change: Change | None) -> str:
 
 
 def _check_assessed(assessment: Assessment, path: Path, document: Path) -> None:
-    """The figures of one map must never stand beside another: a checksum tells, of the pixels or of the file."""
+    """The figures of one map must never stand beside another: a checksum tells, of pixels and place or of the file."""
     told = assessment.map.sha256
     if told is None:
         raise ProductError(f"{document} does not say which map it is of: make it again with geoseg assess")
     with raster_env():
-        if told in (_pixels_sha256(read_classmap(path)), _sha256(path)):
+        if told in (_map_sha256(read_classmap(path)), file_sha256(path)):
             return
     raise ProductError(
-        f"{document} is of another map than {path} (sha256 {told[:12]}…): name the assessment of this map, or assess it"
+        f"{document} is of another map than {path}, in its pixels or its place (sha256 {told[:12]}…): name the "
+        "assessment of this map, or assess it"
     )
 
 
-def _pixels_sha256(classmap: ClassMap) -> str:
-    """As geoseg assess takes it: shape, then labels row by row, so that compression does not matter."""
-    digest = hashlib.sha256(f"{tuple(classmap.grid.shape)}".encode())
+def _map_sha256(classmap: ClassMap) -> str:
+    """As geoseg assess takes it: of pixels and place, so that compression does not matter."""
+    pixels = PixelDigest(classmap.grid.shape)
     for _, labels in read_rows(classmap):
-        digest.update(labels.tobytes())
-    return digest.hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        pixels.add(labels)
+    return digest_map(pixels.sha256, crs=str(classmap.grid.crs), transform=tuple(classmap.grid.transform))
 
 
 def _replace(path: Path, content: bytes) -> None:

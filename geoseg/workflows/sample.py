@@ -20,11 +20,11 @@ from geoseg.accuracy.response import CLASS_COLUMN, ID_COLUMN, INTERPRETER_COLUMN
 from geoseg.core.area import PixelArea
 from geoseg.core.grid import same_grid
 from geoseg.core.legend import Legend
-from geoseg.core.patch import NODATA
+from geoseg.core.patch import MAX_CLASSES, NODATA
 from geoseg.core.tally import AreaTally
 from geoseg.errors import InputError, ProductError, SettingsError
 from geoseg.raster.classmap import ClassMap, read_rows
-from geoseg.raster.safety import raster_env
+from geoseg.raster.safety import plain, raster_env
 from geoseg.vector.points import POINT_SUFFIXES, Column, read_points, write_points
 from geoseg.workflows.open_map import open_classmap
 from geoseg.workflows.output_file import check_free, move
@@ -33,6 +33,7 @@ Floats = npt.NDArray[np.float64]
 
 _MAX_BUFFER: Final = 64
 _BLOCK_PIXELS: Final = 1 << 21
+_WRITTEN_COLUMNS: Final = frozenset({ID_COLUMN, "lon", "lat", "x", "y", "stratum", "map_class"})
 _RESPONSE_COLUMNS: Final = (CLASS_COLUMN, INTERPRETER_COLUMN, "confidence", "image_source", "image_date", "comment")
 
 
@@ -84,7 +85,10 @@ def sample(source: str, out: Path, request: SampleRequest, *, overwrite: bool = 
         area = PixelArea(classmap.grid)
         read = partial(stratified_rows, classmap, of_strata, request.buffer_pixels)
         found = survey(read, area)
+        _check_named(classmap, found.mapped)
         names = (of_strata or classmap).legend
+        if of_strata is not None:
+            _check_named(of_strata, found.strata)
         counts, allocation = share_out(found.strata, names, request.size)
         drawn = draw(read, found, counts, seed=request.seed, area=area)
     design = SampleDesign(
@@ -97,6 +101,11 @@ def sample(source: str, out: Path, request: SampleRequest, *, overwrite: bool = 
         seed=request.seed,
         buffer_pixels=request.buffer_pixels,
         excluded_m2=_excluded(found, request.buffer_pixels),
+        left_out_m2={
+            one.name: found.mapped.area_m2(one.id)
+            for one in classmap.legend
+            if found.mapped.pixels.get(one.id) and not found.classes.pixels.get(one.id)
+        },
         points=tuple(
             SamplePoint(id=number, row=one.row, col=one.col, stratum=one.stratum, map_class=one.map_class)
             for number, one in enumerate(drawn, start=1)
@@ -136,15 +145,32 @@ def identify(classmap: ClassMap, found: Survey) -> MapIdentity:
 
 
 def _check_unlabelled(out: Path) -> None:
-    """Labels are somebody's days of work: never written over, nor parted from their design."""
-    for path in (out.with_suffix(suffix) for suffix in (out.suffix, *POINT_SUFFIXES)):
+    """Labels are somebody's days of work, whatever their column is called: never written over, nor parted from
+    their design. A file that cannot be read may hold some.
+    """
+    for path in dict.fromkeys(out.with_suffix(suffix) for suffix in (out.suffix, *POINT_SUFFIXES)):
         try:
-            rows = read_points(path) if path.exists() else []
-        except InputError:
-            continue
-        labels = sum(bool(row.get(CLASS_COLUMN)) for row in rows)
-        if labels:
-            raise ProductError(f"{path} holds {labels} labels, which are not written over: choose another name")
+            rows = read_points(path, every_layer=True) if path.exists() else []
+        except InputError as error:
+            raise ProductError(f"{path} may hold labels, which are not written over: {error}, or remove it") from error
+        filled = [
+            name for row in rows for name, cell in row.items() if cell and name.casefold() not in _WRITTEN_COLUMNS
+        ]
+        if filled:
+            columns = plain(", ".join(dict.fromkeys(filled)))[:80]
+            raise ProductError(
+                f"{path} holds {len(filled)} labels (column {columns}), which are not written over: choose another name"
+            )
+
+
+def _check_named(classmap: ClassMap, tally: AreaTally) -> None:
+    """A value without a name would be neither sampled nor excluded, and its area in no figure."""
+    unknown = [label for label in tally.pixels if label < MAX_CLASSES and label not in classmap.legend.ids]
+    if unknown:
+        raise ProductError(
+            f"{plain(Path(classmap.path).name)} holds value {unknown[0]} in {tally.pixels[unknown[0]]:,} pixels, which "
+            f"its legend does not name {classmap.legend.ids}: name it in a legend with --legend"
+        )
 
 
 def _open_strata(source: str, classmap: ClassMap) -> ClassMap:
@@ -215,6 +241,10 @@ def summarize(design: SampleDesign) -> str:
     lines = [f"{len(design.points)} points, seed {design.seed}; {design.allocation}"]
     lines += [f"  {one.name:<{widest}}  {one.area_m2 / 1e4:>16,.2f} ha  {one.points:>7}" for one in design.strata]
     lines += [f"not in the population: {m2 / 1e4:,.2f} ha, {reason}" for reason, m2 in design.excluded_m2.items()]
+    lines += [
+        f"{name} ({m2 / 1e4:,.2f} ha) has no pixel in the population: nothing will be estimated of it"
+        for name, m2 in design.left_out_m2.items()
+    ]
     if design.buffer_pixels:
         lines.append("the buffer biases the sample: what will be estimated is the area away from class borders only")
     return "\n".join(lines)

@@ -51,8 +51,10 @@ def segment(
     ):
         collar = suspect_collar(plan.scene)
         notes = [*plan.notes, *([collar] if collar else [])]
-        for note in notes:
+        for note in plan.notes:
             tell.note(note)
+        if collar:
+            tell.warn(collar)
         order = Order(
             origin=origin_of(plan),
             legend=plan.bundle.legend,
@@ -72,6 +74,7 @@ def segment(
         for note in predictor.notes if predictor is not None else ():
             tell.note(note)
             notes.append(note)
+        del predictor  # what follows needs its memory
         return finish(staging, tally, order, clock=clock, notes=notes)
 
 

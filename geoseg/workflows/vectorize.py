@@ -37,7 +37,7 @@ def vectorize(
     """
     if out.suffix.lower() not in SUFFIXES:
         raise SettingsError(f"{out}: suffix {out.suffix or 'none'} is not one of {', '.join(SUFFIXES)}")
-    check_free(out, overwrite=overwrite)
+    check_free(out, overwrite=overwrite, reading=(source, legend))
     with raster_env(cache_mb=_CACHE_MB):
         classmap = open_classmap(source, nodata=nodata, legend=legend)
         beside = out.with_name(f".{out.stem}.{os.getpid()}.tmp{out.suffix}")

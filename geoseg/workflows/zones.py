@@ -1,8 +1,10 @@
 """Class areas by zone of a finished class map: the zones of a file of polygons, partial pixels exact."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from odc.geo.geobox import GeoBox
 
 from geoseg.core.area import PixelArea
 from geoseg.core.zone_table import ZoneTable
@@ -10,12 +12,12 @@ from geoseg.errors import InputError, SceneError
 from geoseg.raster.classmap import ClassMap, read_rows
 from geoseg.raster.safety import find_local_path, raster_env
 from geoseg.vector.read import Zones, read_zones
-from geoseg.vector.zones import measure_rows
+from geoseg.vector.zones import list_notes, measure_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZoneFile:
-    """Zones by which areas are told: a handle, never the polygons."""
+    """Zones by which areas are told, as the user names them: nothing is read yet."""
 
     path: Path
     field: str | None = None
@@ -23,21 +25,57 @@ class ZoneFile:
     layer: str | None = None
     """The layer; None: the only one with polygons."""
 
-    def digest(self) -> str:
-        """sha256 of everything that is read of them: tried before hours of work depend on them.
+    def read(self) -> "ZoneSet":
+        """The zones as the file holds them now.
 
         Raises:
             InputError: as `measure_zones`.
         """
-        found = _open_zones(self.path, field=self.field, layer=self.layer)
-        digest = hashlib.sha256("\n".join([found.crs.to_wkt(), *found.names]).encode())
-        for geometry in found.geometries:
+        try:
+            path = find_local_path(str(self.path))
+        except SceneError as error:
+            raise InputError(f"zones: {error}") from error
+        zones = read_zones(path, field=self.field, layer=self.layer)
+        digest = hashlib.sha256("\n".join([zones.crs.to_wkt(), *zones.names]).encode())
+        for geometry in zones.geometries:
             digest.update(geometry.wkb)
-        return digest.hexdigest()
+        return ZoneSet(zones=zones, sha256=digest.hexdigest())
+
+    def digest(self) -> str:
+        """The sha256 of `read`."""
+        return self.read().sha256
 
     def measure(self, classmap: ClassMap) -> ZoneTable:
         """Zone x class, as `measure_zones`."""
-        return measure_zones(classmap, self.path, field=self.field, layer=self.layer)
+        return self.read().measure(classmap)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZoneSet:
+    """Zones as they were read, whatever becomes of their file; picklable, equal where their digests are."""
+
+    sha256: str
+    """Of the CRS, the names and the outlines."""
+    zones: Zones = field(compare=False)
+
+    @property
+    def name(self) -> str:
+        """Of the file."""
+        return self.zones.source
+
+    def list_notes(self, grid: GeoBox) -> tuple[str, ...]:
+        """What the user must know of them before a map on `grid` is made.
+
+        Raises:
+            InputError: none of them lies on the grid.
+        """
+        notes = list_notes(self.zones, grid)
+        return tuple(one if one.startswith("zones") else f"zones: {one}" for one in notes)
+
+    def measure(self, classmap: ClassMap) -> ZoneTable:
+        """Zone x class, as `measure_zones`."""
+        with raster_env():
+            return measure_rows(read_rows(classmap), self.zones, PixelArea(classmap.grid))
 
 
 def measure_zones(classmap: ClassMap, zones: Path, *, field: str | None = None, layer: str | None = None) -> ZoneTable:
@@ -53,14 +91,4 @@ def measure_zones(classmap: ClassMap, zones: Path, *, field: str | None = None, 
         InputError: the file of zones cannot be used; the message has the remedy.
         ProductError: a block of the map is damaged.
     """
-    found = _open_zones(zones, field=field, layer=layer)
-    with raster_env():
-        return measure_rows(read_rows(classmap), found, PixelArea(classmap.grid))
-
-
-def _open_zones(zones: Path, *, field: str | None, layer: str | None) -> Zones:
-    try:
-        path = find_local_path(str(zones))
-    except SceneError as error:
-        raise InputError(f"zones: {error}") from error
-    return read_zones(path, field=field, layer=layer)
+    return ZoneFile(path=zones, field=field, layer=layer).measure(classmap)

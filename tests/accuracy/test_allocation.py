@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.accuracy.allocation import SampleSize, allocate, cochran_size, share_out, shares
+from geoseg.accuracy.allocation import Allocation, SampleSize, allocate, cochran_size, share_out, shares
 from geoseg.core.legend import LandClass, Legend
 from geoseg.core.tally import AreaTally
 from geoseg.errors import ProductError, SettingsError
@@ -87,9 +87,41 @@ def test_a_size_becomes_points_of_every_stratum_that_occurs() -> None:
     assert counts == {0: 20, 2: 80}
     assert words == "proportional, at least 30 in each stratum"
     counts, words = share_out(strata, LEGEND, SampleSize(target_se=0.02, expected_ua={"rest": 0.9}, min_per_class=0))
-    # S of rest is 0.3 and nearly all of the area: (0.3 / 0.02)^2 = 225 and a little for the other
-    assert counts == {0: 2, 2: 224}
-    assert words.startswith("226 by Cochran for SE(OA) 0.02, expected user's accuracy loss 0.8, rest 0.9; proportional")
+    # S of rest is 0.3 and nearly all of the area: (0.3 / 0.02)^2 = 225
+    assert counts == {0: 2, 2: 225}
+    assert words.startswith(
+        "SE(OA) 0.02 is expected of 227 points (0.02 was asked for) with user's accuracy loss 0.8, "
+    )
+
+
+@pytest.mark.parametrize("allocation", ["proportional", "neyman", "equal"])
+@given(
+    st.lists(st.tuples(st.integers(50, 10**7), st.floats(0.5, 0.995)), min_size=2, max_size=3),
+    st.floats(0.005, 0.05),
+    st.integers(2, 50),
+)
+def test_a_precision_is_reached_by_every_allocation_and_not_by_fewer_points(
+    allocation: Allocation, found: list[tuple[int, float]], target: float, least: int
+) -> None:
+    """The variance of stratified sampling, sum W^2 U (1 - U) / n, over strata that are not counted completely."""
+    names = [one.name for one in LEGEND][: len(found)]
+    expected = {name: ua for name, (_, ua) in zip(names, found, strict=True)}
+    size = SampleSize(target_se=target, allocation=allocation, expected_ua=expected, min_per_class=least)
+    pixels = {k: count for k, (count, _) in enumerate(found)}
+    points, words = share_out(strata_of(pixels), LEGEND, size)
+
+    def variance(counts: dict[int, int]) -> float:
+        share = {k: count / sum(pixels.values()) for k, count in pixels.items()}
+        return sum(
+            share[k] ** 2 * ua * (1 - ua) / counts[k] for k, (_, ua) in enumerate(found) if counts[k] < pixels[k]
+        )
+
+    assert variance(points) <= target**2 * (1 + 1e-9)
+    assert f"SE(OA) {variance(points) ** 0.5:.3g} is expected of {sum(points.values())} points" in words
+    total = sum(points.values()) - 1
+    if total >= sum(min(least, one) for one in pixels.values()):
+        size = SampleSize(total=total, allocation=allocation, expected_ua=expected, min_per_class=least)
+        assert variance(share_out(strata_of(pixels), LEGEND, size)[0]) > target**2 * (1 - 1e-9)
 
 
 @pytest.mark.parametrize(

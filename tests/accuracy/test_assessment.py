@@ -17,6 +17,7 @@ from geoseg.accuracy.estimate import (
     estimate_ratio,
     producers_score_limits,
     score_limits,
+    users_score_limits,
     z_of,
 )
 from geoseg.accuracy.response import read_responses
@@ -124,6 +125,14 @@ def test_score_limits_of_one_stratum_are_wilson_s() -> None:
     assert score_limits(some, some.referenced(1), Z) == pytest.approx((0.1078, 0.6032), abs=5e-5)
 
 
+def test_score_limits_of_the_user_s_accuracy_need_a_stratum_of_the_class() -> None:
+    assert users_score_limits(SampleTable.of_map_classes([[7, 3], [0, 20]], [1, 1]), 0, Z) == pytest.approx(
+        (0.3968, 0.8922), abs=5e-5
+    )
+    twice = SampleTable(class_ids=(0,), weights=np.array([1.0, 2.0]), counts=np.ones((2, 1, 1), np.int64))
+    assert users_score_limits(twice, 0, Z) is None
+
+
 def test_score_limits_of_the_producer_s_accuracy_hold_at_the_ends() -> None:
     """Nothing omitted: up to 1; nothing agreed: from 0; neither: none. In between they are beside the estimate."""
     clean, missed = (SampleTable.of_map_classes(one, [0.3, 0.7]) for one in ([[10, 0], [0, 20]], [[0, 10], [3, 17]]))
@@ -154,7 +163,13 @@ def test_a_class_that_no_point_has_is_not_known_to_be_absent() -> None:
     assert forest.score_m2[1] > 1e5
     assert "no reference point has this class" in forest.flags[0]
     assert headline(found)[1].startswith("forêt: 0.00 ha, at most ")
-    assert to_json(found)["classes"][1]["area_m2"] == {"value": 0.0, "se": None, "half_width": None, "low": None, "high": None}
+    assert to_json(found)["classes"][1]["area_m2"] == {
+        "value": 0.0,
+        "se": None,
+        "half_width": None,
+        "low": None,
+        "high": None,
+    }
 
 
 def test_a_class_only_the_reference_has_is_estimated() -> None:
@@ -192,10 +207,48 @@ def test_a_stratum_without_a_label_is_refused() -> None:
 def test_a_perfect_class_is_not_certain() -> None:
     found = judge("oooo" + "ffffff")
     assert any("a standard error of 0 is not certainty" in flag for flag in found.classes[0].flags)
-    assert any("0 reference points of omission" in flag for flag in found.classes[0].flags)
+    assert any("0 points of omission and 0 of commission" in flag for flag in found.classes[0].flags)
     assert "between" in headline(found)[0]
     assert "score interval" in headline(found)[0]
     assert found.classes[0].score_m2[0] < 7e5 < found.classes[0].score_m2[1]
+
+
+def test_a_score_of_nothing_or_of_everything_has_limits_and_no_zero() -> None:
+    """4 of 4 at 95 %: Wilson 51.01 to 100 %; 0 of 6: 0 to 39.03 %; the overall accuracy by hand from the two."""
+    found = judge("oooo" + "oooooo")
+    other, forest = found.classes
+    assert other.users_score == pytest.approx((0.5101, 1), abs=5e-5)
+    assert forest.users_score == pytest.approx((0, 0.3903), abs=5e-5)
+    assert found.overall_score == pytest.approx((0.7 - 0.7 * 0.4899, 0.7 + 0.3 * 0.3903), abs=5e-5)
+    assert "no point that is right among 6 points of the mapped class" in forest.flags[-1]
+    document, cells = to_json(found), accuracy_columns(found)
+    assert document["classes"][0]["users_accuracy_score"]["low"] == pytest.approx(0.5101, abs=5e-5)
+    assert document["overall_accuracy_score"]["high"] == found.overall_score[1]
+    assert cells["users_score_low"] == ["0.510109", "0.000000", ""]
+    assert cells["overall_score_low"] == ["", "", "0.357076"]
+    for text in (summary(found), summary(judge("oooo" + "ffffff"))):
+        assert "± 0.000" not in text
+    assert "Overall accuracy 1.000 (" in summary(judge("oooo" + "ffffff"))
+
+
+def test_tables_hold_a_class_of_which_nothing_is_known() -> None:
+    """The first class has no accuracy at all: its cells are empty, and every column has every row."""
+    found = judge("oooo" + "oooooo")
+    bare = replace(found.classes[0], users=None, producers=None, f1=None, users_score=None, producers_score=None)
+    cells = accuracy_columns(replace(found, classes=(bare, *found.classes[1:])))
+    assert {len(one) for one in cells.values()} == {3}
+    assert cells["producers_accuracy"][0] == cells["f1_half_width"][0] == cells["users_score_high"][0] == ""
+    assert cells["f1"][1] == "0.000000"
+
+
+def test_the_large_class_of_two_has_the_interval_of_the_small_one() -> None:
+    """Its omission is the other's commission: 15 points, but its own commission is one point only."""
+    found = judge("o" * 324 + "f" + "f" * 60 + "o" * 15, points=(325, 75))
+    assert [(one.omitted, one.committed) for one in found.classes] == [(15, 1), (1, 15)]
+    assert [one.area_interval for one in found.classes] == ["score", "score"]
+    assert all("score interval" in line for line in headline(found))
+    assert [one["area_interval"] for one in to_json(found)["classes"]] == ["score", "score"]
+    assert "15 points of omission and 1 of commission, one of them fewer than 10" in found.classes[0].flags[0]
 
 
 def test_enough_points_raise_no_flag() -> None:

@@ -93,6 +93,7 @@ def test_strata_may_come_from_another_raster() -> None:
     found = survey(source_of(labels, 1, strata=strata), area_of(labels))
     assert dict(found.strata.pixels) == {5: 3, 6: 3, NO_STRATUM: 1, 255: 1}
     assert dict(found.classes.pixels) == {0: 2, 1: 4}
+    assert dict(found.mapped.pixels) == {0: 3, 1: 4}
     with pytest.raises(ProductError, match="not of the map's shape"):
         list(source_of(labels, 1, strata=strata[:1])())
 

@@ -80,6 +80,34 @@ def test_points_must_lie_where_the_design_has_them() -> None:
         read((1, "0", 500025.0, 4999995.0), columns=columns)
 
 
+def test_rows_whose_place_was_not_compared_are_counted() -> None:
+    """What cannot be read is no proof: a German thousands point, nothing, not a number."""
+    found = read(
+        (1, "0", 500015.0, 4999995.0), (2, "0", "500.025,0", "4.999.995,0"), (3, "0", "", ""), (4, "0", "nan", "inf"),
+        columns="sample_id reference_class x y",
+    )  # fmt: skip
+    assert (found.rows, found.placed, found.has_coordinates) == (4, 1, False)
+    assert found.to_json("x")["placed"] == 1
+
+
+def test_a_geometry_that_was_moved_is_refused() -> None:
+    """Its columns x and y stay as they were written."""
+    rows = [{"sample_id": "1", "reference_class": "0", "x": "500015", "y": "4999995"}]
+    here = {"geometry x": "500015", "geometry y": "4999999"}
+    assert read_responses([rows[0] | here], make_design(), place="points.gpkg").has_coordinates
+    with pytest.raises(ProductError, match=r"lies at \(500015, 5000010\).*points moved"):
+        read_responses([rows[0] | here | {"geometry y": "5000010"}], make_design(), place="points.gpkg")
+
+
+def test_a_row_must_have_the_class_and_stratum_of_its_point() -> None:
+    columns = "sample_id reference_class map_class stratum"
+    assert read((1, "0", "OTHER  land", "0"), (5, "0", "forêt", ""), columns=columns).labels == {1: 0, 5: 0}
+    with pytest.raises(ProductError, match=r"sample_id 1 has map_class 'forêt', in the design 'Other land': rows were"):
+        read((1, "0", "forêt", "Other land"), columns=columns)
+    with pytest.raises(ProductError, match=r"sample_id 5 has stratum 'Other land', in the design 'forêt'.*delete it"):
+        read((5, "0", "", "Other land"), columns=columns)
+
+
 def test_columns_may_have_other_cases_and_must_be_there() -> None:
     assert read((1, "0"), columns="SAMPLE_ID Reference_Class").labels == {1: 0}
     with pytest.raises(ProductError, match=r"no column reference_class \(it has sample_id, label\).*--class-column"):

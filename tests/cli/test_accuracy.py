@@ -98,4 +98,4 @@ def test_a_size_by_precision(classmap: Path, tmp_path: Path, capsys: pytest.Capt
     """SE 0.02 with half the area at U = 0.9 and half at 0.8: ((0.15 + 0.2) / 0.02)^2 = 306.25."""
     words = ("--se", 0.02, "--expected-ua", "class 1=0.9", "--allocation", "neyman", "--hide-class", "--seed", 4)
     assert call("sample", classmap, tmp_path / "points.gpkg", *words) == 0
-    assert "307 points, seed 4; 307 by Cochran for SE(OA) 0.02" in capsys.readouterr().err
+    assert "307 points, seed 4; SE(OA) 0.02 is expected of 307 points (0.02 was asked" in capsys.readouterr().err

@@ -105,7 +105,7 @@ def test_the_remedy_says_what_to_type(tmp_path: Path) -> None:
         open_scene(made.path).select(["red", "green", "blue", "nir"])
     assert str(caught.value) == (
         "scene.tif has 3 bands (band_1, band_2, band_3); red, green, blue, nir needed: "
-        "name them with --bands red=1,green=2"
+        "name them with --bands red=1,green=2,blue=3"
     )
 
 

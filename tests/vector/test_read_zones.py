@@ -78,12 +78,47 @@ def test_a_column_can_be_named(tmp_path: Path) -> None:
         read(path, field="area")
 
 
-def test_features_of_one_name_are_one_zone(tmp_path: Path) -> None:
+def test_features_of_one_name_are_one_zone_where_the_column_was_named(tmp_path: Path) -> None:
     path = write(tmp_path / "zones.gpkg", {"name": ["a", "b", "a"]}, [BOXES[0], BOXES[2], BOXES[0].buffer(0.5)])
-    zones = read(path)
+    zones = read(path, field="name")
     assert zones.names == ("a", "b")
     assert zones.geometries[0].equals(BOXES[0].buffer(0.5))
-    assert zones.notes == ("features of one name are one zone: a",)
+    assert zones.naming == ("features of one name are one zone: a",)
+
+
+@pytest.mark.parametrize(
+    ("columns", "names"),
+    [
+        (
+            {"NAME_0": ["X"] * 3, "NAME_1": list("PPQ"), "NAME_2": ["San Juan", "Lima", "San Juan"]},
+            ("P / San Juan", "Lima", "Q / San Juan"),
+        ),
+        (
+            {"NAME_0": list("XXY"), "NAME_1": list("PPP"), "NAME_2": ["San Juan", "Lima", "San Juan"]},
+            ("X / P / San Juan", "Lima", "Y / P / San Juan"),
+        ),
+        (
+            {"NAME_1": list("PPP"), "NAME_2": ["San Juan", "Lima", "San Juan"]},
+            ("P / San Juan (feature 0)", "Lima", "P / San Juan (feature 2)"),
+        ),
+        ({"name": ["a", "b", " a"]}, ("a (feature 0)", "b", "a (feature 2)")),
+        (
+            {"name": ["a", "a (feature 0)", "a"]},
+            ("a (feature 0) (feature 0)", "a (feature 0) (feature 1)", "a (feature 2)"),
+        ),
+    ],
+)
+def test_features_of_one_name_are_told_apart_where_the_column_was_guessed(
+    tmp_path: Path, columns: dict[str, Sequence[Any]], names: tuple[str, ...]
+) -> None:
+    """Two places may have one name: nothing is joined that the user did not ask for."""
+    zones = read(write(tmp_path / "zones.fgb", columns, SPATIAL_INDEX="NO"))
+    assert zones.names == names
+    assert [one.bounds for one in zones.geometries] == [one.bounds for one in BOXES]
+    (note,) = zones.naming
+    assert "of 3 features share a name in column 'N" in note or "column 'name'" in note
+    assert "told apart" in note
+    assert "--zone-field" in note
 
 
 def test_what_is_no_polygon_is_left_out_and_said(tmp_path: Path) -> None:

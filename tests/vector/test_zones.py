@@ -19,6 +19,7 @@ from geoseg.core.area import PixelArea
 from geoseg.core.tally import AreaTally, tally_labels
 from geoseg.core.window import Window
 from geoseg.core.zone_table import ZoneTable
+from geoseg.errors import InputError
 from geoseg.vector.place import TOLERANCE_PIXELS
 from geoseg.vector.read import Zones
 from geoseg.vector.zones import measure_rows
@@ -240,13 +241,18 @@ def test_a_zone_around_a_pole(left: float) -> None:
     assert part.area_m2[1] == pytest.approx(expected / 4, rel=3e-5)
 
 
-def test_no_zone_on_the_map_is_asked_about() -> None:
-    """Latitude and longitude swapped, or a CRS that was guessed."""
-    grid = GRIDS["north"]
-    for crs, zone in ((4326, shapely.box(50, 13, 51, 14)), (32760, shapely.box(4e5, 5e6, 5e5, 6e6))):
-        table = measure(grid, make_zones(crs, [zone]))
-        assert "no zone of zones.gpkg lies on the map: is its CRS" in table.notes[-1]
-        assert table.outside_m2 == pytest.approx(tally_of(grid, np.ones((90, 110), np.uint8)).area_m2())
+@pytest.mark.parametrize(
+    ("crs", "zone", "why"),
+    [
+        (4326, (50, 13, 51, 14), "1 of 1 zones wholly outside the map, measured as 0: 0"),  # latitude first
+        (32760, (4e5, 5e6, 5e5, 6e6), "1 of 1 zones wholly outside the map, measured as 0: 0"),
+        (4326, (4e5, 5.54e6, 5e5, 5.55e6), "1 of 1 zones not on the Earth, left out: 0"),  # metres
+    ],
+)
+def test_no_zone_on_the_map_is_refused(crs: int, zone: tuple[float, ...], why: str) -> None:
+    with pytest.raises(InputError) as caught:
+        measure(GRIDS["north"], make_zones(crs, [shapely.box(*zone)]))
+    assert str(caught.value).startswith(f"no zone of zones.gpkg lies on the map ({why}): is its CRS (")
 
 
 @settings(max_examples=15)

@@ -87,3 +87,18 @@ def test_a_place_that_is_not_there_is_noticed_before_the_work(classmap: Path, tm
 def test_a_suffix_may_be_in_capitals(classmap: Path, tmp_path: Path) -> None:
     assert vectorize(str(classmap), tmp_path / "MAP.GPKG", nodata=-9999).count == 3
     assert (tmp_path / "MAP.GPKG").is_file()
+
+
+def test_inputs_and_products_are_never_written_over(tmp_path: Path, classmap: Path) -> None:
+    """--overwrite replaces an old result, not what the result is made of."""
+    legend = tmp_path / "legend.json"
+    legend.write_text('{"0": "other", "1": "forest", "2": "water"}')
+    before = classmap.read_bytes()
+    with pytest.raises(ProductError, match="is read to make it"):
+        measure_areas(AreaRequest(source=str(classmap), nodata=-9999, legend=legend, out=legend, overwrite=True))
+    product = tmp_path / "run"
+    product.mkdir()
+    (product / "run.json").write_text("{}")
+    with pytest.raises(ProductError, match="is a file of the product in"):
+        vectorize(str(classmap), product / "polygons.gpkg", nodata=-9999, overwrite=True)
+    assert classmap.read_bytes() == before

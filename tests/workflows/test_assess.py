@@ -6,9 +6,11 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+import geopandas
 import numpy as np
 import pytest
 import rasterio
+import shapely
 
 from geoseg.accuracy.allocation import SampleSize
 from geoseg.errors import GeosegError, InputError, ProductError
@@ -227,5 +229,68 @@ def test_real_maps_of_guadeloupe(test_data: Path, tmp_path: Path) -> None:
     forest = found.classes[1]
     assert forest.mapped_m2 / 1e4 == pytest.approx(80045.30, abs=0.01)
     assert abs(forest.area.value / 1e4 - 72935.73) < 4 * forest.area.se / 1e4
-    assert forest.is_rare  # hardly any forest came where there was none
+    assert forest.area_interval == "score"  # hardly any forest came where there was none
     assert forest.score_m2[0] < 72935.73e4 < forest.score_m2[1]
+
+
+def test_the_same_pixels_in_another_zone_are_another_map(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    """The neighbouring zone has the same transform and the same areas; only the CRS tells them apart."""
+    classmap, _ = pair
+    draw(classmap, tmp_path / "points.csv", 100)
+    label(tmp_path / "points.csv", lambda x, y: "forest" if int(x) % 3 else "other")
+    with rasterio.open(classmap) as file:
+        crs = f"EPSG:{int(file.crs.to_epsg()) + 1}"
+        other = make_raster(tmp_path / "other.tif", pixels=file.read(), crs=crs, transform=file.transform).path
+    with pytest.raises(ProductError, match=r"drawn from map\.tif, not from other\.tif: their CRSs differ"):
+        assess_map(str(other), tmp_path / "points.csv", tmp_path / "out")
+
+
+def test_what_fails_leaves_the_old_assessment(
+    pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classmap, _ = pair
+    points, out = tmp_path / "points.csv", tmp_path / "out"
+    draw(classmap, points, 100)
+    label(points, lambda x, y: "forest" if int(x) % 3 else "other")
+    assess_map(str(classmap), points, out)
+    before = {one.name: one.read_bytes() for one in out.iterdir()}
+
+    def fail(found: object) -> None:
+        raise KeyError("users_accuracy_half_width")
+
+    monkeypatch.setattr("geoseg.accuracy.assessment_text.accuracy_columns", fail)
+    with pytest.raises(KeyError):
+        assess_map(str(classmap), points, out, overwrite=True)
+    assert {one.name: one.read_bytes() for one in out.iterdir()} == before
+
+
+def test_a_point_dragged_in_a_gis_is_refused(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    """The geometry may be in another CRS; moved by three pixels it is no longer the point that was drawn."""
+    classmap, _ = pair
+    points, moved = tmp_path / "points.gpkg", tmp_path / "moved.gpkg"
+    draw(classmap, points, 100)
+    table = geopandas.read_file(points)
+    table["reference_class"] = [("other", "forest")[k % 2] for k in range(100)]
+    request = AssessRequest(design=tmp_path / "points.design.json")
+    table.to_crs(4326).to_file(moved, layer="sample", driver="GPKG")
+    assert assess_map(str(classmap), moved, tmp_path / "out", request).responses.has_coordinates
+    table.geometry = [one if k else shapely.Point(one.x + 30, one.y) for k, one in enumerate(table.geometry)]
+    table.to_file(moved, layer="sample", driver="GPKG")
+    with pytest.raises(ProductError, match="these are not the points of this design, or rows were mixed up or points"):
+        assess_map(str(classmap), moved, tmp_path / "other", request)
+
+
+def test_rows_sorted_apart_are_refused_by_their_class(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    """Coordinates that a spreadsheet rewrote say nothing; the class of the map beside the label does."""
+    classmap, _ = pair
+    points = tmp_path / "points.csv"
+    draw(classmap, points, 100)
+    rows = list(csv.DictReader(points.read_text(encoding="utf-8-sig").splitlines()))
+    for number, row in enumerate(rows, start=1):
+        row |= {"x": "4.499.545,0", "y": "", "reference_class": "forest", "sample_id": str(number % 100 + 1)}
+    with points.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    with pytest.raises(ProductError, match=r"has map_class .* rows were mixed up"):
+        assess_map(str(classmap), points, tmp_path / "out")

@@ -325,3 +325,14 @@ def test_a_table_runs_no_formula(maps: tuple[Path, Path], tmp_path: Path) -> Non
     rows = list(csv.reader((tmp_path / "out/change.csv").read_text().splitlines()))
     assert [row[1] for row in rows[1:3]] == ["'=cmd|x", "'=cmd|x"]
     assert not [cell for row in rows for cell in row if cell[:1] in tuple("=+-@")]
+
+
+def test_numbers_without_names_are_not_trusted_in_silence(
+    maps: tuple[Path, Path], forest: Path, tmp_path: Path
+) -> None:
+    """Class 1 of one map may be class 2 of the other, if nobody said what they are."""
+    first, second = (str(one) for one in maps)
+    unnamed = compare(ChangeRequest(first=first, second=second, years=1, nodata=255), tmp_path / "numbers")
+    assert any("have no names: equal numbers were taken" in one for one in unnamed.report.warnings)
+    named = ChangeRequest(first=first, second=second, years=1, legend1=forest, legend2=forest, nodata=255)
+    assert not any("have no names" in one for one in compare(named, tmp_path / "named").report.warnings)

@@ -101,3 +101,14 @@ def test_a_run_is_never_overwritten_by_its_comparison(tmp_path: Path) -> None:
         with pytest.raises(ProductError, match="name another folder for the results"):
             compare(ChangeRequest(first=str(one), second=str(two / "classes.tif")), out, overwrite=True)
         read_product(out, checksums=True)
+
+
+def test_a_map_changed_behind_its_record_is_refused(tmp_path: Path) -> None:
+    """Of the same size: the checksum on record would stand beside figures of another map."""
+    one, two = (make_run(tmp_path / name, [[1, 1, 0]]) for name in ("one", "two"))
+    path = two / "classes.tif"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ProductError, match="has other bytes than when it was made"):
+        compare(ChangeRequest(first=str(one), second=str(two), years=1), tmp_path / "out")

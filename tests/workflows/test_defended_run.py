@@ -1,6 +1,7 @@
 """A run that is to be defended: area of interest, definition, zones and report, all about the same final map."""
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,8 @@ def test_everything_describes_the_final_map(case: Path) -> None:
     for one in areas["classes"]:
         assert one["pixels"] == np.count_nonzero(labels == one["id"])
     assert areas["outside_aoi_m2"] == draft.report.to_json()["outside_aoi_m2"] > 0
+    confidence, percent = read(case / "draft/confidence.tif"), read(case / "final/confidence.tif")
+    np.testing.assert_array_equal(percent, np.where(labels == before, confidence, NODATA))
     polygons = geopandas.read_file(case / "final/polygons.gpkg", layer="polygons")
     assert polygons["area_m2"].sum() == pytest.approx(sum(one["area_m2"] for one in areas["classes"]), rel=1e-12)
     rules = areas["rules"]
@@ -121,6 +124,58 @@ def test_a_run_and_its_parts_give_the_same_final_map(case: Path) -> None:
     areas = json.loads((case / "final/areas.json").read_text())
     assert measured.to_json()["rules"] == areas["rules"]
     assert measured.to_json()["classes"] == areas["classes"]
+
+
+def outlines(case: Path, name: str, geometry: Any, crs: str = "EPSG:32633") -> ZoneFile:
+    path = case / "zones.gpkg"
+    path.unlink(missing_ok=True)
+    geopandas.GeoDataFrame({"name": [name]}, geometry=[geometry], crs=crs).to_file(path)
+    return ZoneFile(path=path)
+
+
+@pytest.mark.parametrize("fate", ["deleted", "replaced"])
+def test_the_zones_of_the_plan_are_measured_whatever_becomes_of_their_file(case: Path, fate: str) -> None:
+    left, top = NORTH_UP * (0, 0)
+    zones = outlines(case, "planned", shapely.box(left, top - 1000, left + 1000, top))
+    plan = pickle.loads(pickle.dumps(plan_of(case, zones=zones)))
+    zones.path.unlink()
+    if fate == "replaced":
+        outlines(case, "other", shapely.box(left, top - 2000, left + 1000, top))
+    done = segment(plan, case / "out")
+    [zone] = json.loads((case / "out/areas.json").read_text())["zones"]
+    assert zone["zone"] == "planned"
+    assert zone["footprint_m2"] == pytest.approx(1e6, rel=2e-3)  # UTM's scale on the ground
+    assert done.record.job == plan.job
+
+
+def test_the_plan_says_what_is_wrong_with_the_zones(case: Path) -> None:
+    """What was repaired, what reaches beyond the scene; a file without one on it is refused."""
+    left, top = NORTH_UP * (0, 0)
+    bow = shapely.Polygon([(left, top), (left + 900, top - 900), (left + 900, top), (left, top - 900)])
+    notes = plan_of(case, zones=outlines(case, "bow", bow)).notes
+    assert any(one.startswith("zones: 1 of 1 features") and one.endswith("repaired: bow") for one in notes)
+    notes = plan_of(case, zones=outlines(case, "half", shapely.box(left - 900, top - 900, left + 900, top))).notes
+    assert "zones: 1 of 1 zones only in part on the map, measured there: half" in notes
+
+
+@pytest.mark.parametrize(
+    ("crs", "box", "why"),
+    [
+        ("EPSG:32633", (0, 0, 1000, 1000), "1 of 1 zones wholly outside the map, measured as 0: z"),
+        ("EPSG:4326", (399_000, 5_000_000, 900_000, 6_000_000), "1 of 1 zones not on the Earth, left out: z"),
+        ("EPSG:4326", (50, 13, 51, 14), "1 of 1 zones wholly outside the map, measured as 0: z"),
+    ],
+)
+def test_zones_off_the_map_are_refused_before_a_pixel_is_read(
+    case: Path, crs: str, box: tuple[float, ...], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    zones = outlines(case, "z", shapely.box(*box), crs)
+    assert geoseg("run", case / "scene.tif", case / "out", "--model", case / "bundle", "--zones", zones.path) == 2
+    err = capsys.readouterr().err
+    assert f"no zone of zones.gpkg lies on the map ({why}): is its CRS (W" in err
+    assert err.endswith("Assign the one it was drawn in with ogr2ogr -a_srs\n")
+    assert err.count("\n") == 1
+    assert not (case / "out").exists()
 
 
 @pytest.mark.parametrize(

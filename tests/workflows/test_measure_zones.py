@@ -95,6 +95,17 @@ def test_what_is_no_local_file_is_refused(classmap: ClassMap, source: str, words
     assert caught.value.exit_code == 2
 
 
+def test_two_places_of_one_name_are_two_zones(classmap: ClassMap, tmp_path: Path) -> None:
+    boxes = [shapely.box(500_000, 5_393_000, 501_000, 5_394_000), shapely.box(502_000, 5_393_000, 503_000, 5_394_000)]
+    path = write(tmp_path / "zones.gpkg", ["San Juan", "San Juan"], boxes)
+    guessed, named = measure_zones(classmap, path), measure_zones(classmap, path, field="name")
+    assert [one.name for one in guessed.zones] == ["San Juan (feature 1)", "San Juan (feature 2)"]
+    assert "2 of 2 features share a name in column 'name'" in guessed.notes[0]
+    assert [one.name for one in named.zones] == ["San Juan"]
+    assert named.notes == ("features of one name are one zone: San Juan",)
+    assert sum(one.footprint_m2 for one in guessed.zones) == pytest.approx(named.zones[0].footprint_m2, rel=1e-9)
+
+
 def test_a_damaged_block_is_said(classmap: ClassMap, tmp_path: Path) -> None:
     zones = write(tmp_path / "zones.gpkg", ["a"], [shapely.box(500_000, 5_393_000, 506_000, 5_400_000)])
     path = Path(classmap.path)

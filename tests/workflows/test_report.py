@@ -1,5 +1,6 @@
 """The report of finished products: made again at any time, never of something else, never half written."""
 
+import csv
 import json
 import os
 import sys
@@ -13,14 +14,17 @@ import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
+from geoseg.accuracy.allocation import SampleSize
 from geoseg.cli import main
 from geoseg.errors import ProductError, ResourceError, SceneError
 from geoseg.raster.scene import SceneOptions, open_scene
-from geoseg.workflows.product import read_product
+from geoseg.workflows.assess import assess_map
+from geoseg.workflows.product import read_product, stage
 from geoseg.workflows.report import ReportSources, write_report
+from geoseg.workflows.sample import SampleRequest, sample
 from tests.report import made_documents
 from tests.report.pages import Page
-from tests.report.products import GRID, make_change, make_run
+from tests.report.products import GRID, a_legend, a_record, make_change, make_run, write_map
 
 
 def write_scene(path: Path, *, first_col: int = 0) -> Path:
@@ -156,3 +160,72 @@ def test_unknown_figures_are_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ProductError, match="footprint_m2") as caught:
         write_report(tmp_path / "out")
     assert "\n" not in str(caught.value)
+
+
+def assess_run(run: Path, folder: Path) -> Path:
+    """A sample of the run's map, labelled as the map says but for one point, and assessed."""
+    points = folder / "points.csv"
+    sample(str(run / "classes.tif"), points, SampleRequest(size=SampleSize(total=120)))
+    with points.open(newline="", encoding="utf-8-sig") as stream:
+        rows = list(csv.DictReader(stream))
+    for one in rows:
+        one["reference_class"] = one["map_class"]
+    rows[0]["reference_class"] = next(one["map_class"] for one in rows if one["map_class"] != rows[0]["map_class"])
+    with points.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    assess_map(str(run / "classes.tif"), points, folder / "assessment")
+    return folder / "assessment"
+
+
+def test_an_assessment_of_equal_pixels_elsewhere_is_refused(tmp_path: Path) -> None:
+    """Shifted by a pixel, or in the next UTM zone, where even the areas are equal: other ground, other figures."""
+    make_run(tmp_path / "here")
+    found = assess_run(tmp_path / "here", tmp_path)
+    write_report(tmp_path / "here", ReportSources(assessment=found))
+    assert "Error-adjusted area" in (tmp_path / "here" / "report.html").read_text()
+    shifted = GeoBox(GRID.shape, Affine(10, 0, 500_010, 0, -10, 5_400_000), "EPSG:32633")
+    next_zone = GeoBox(GRID.shape, GRID.transform, "EPSG:32632")
+    for name, grid in (("shifted", shifted), ("next_zone", next_zone)):
+        make_run(tmp_path / name, grid=grid)
+        with pytest.raises(ProductError, match=r"is of another map than .* in its pixels or its place"):
+            write_report(tmp_path / name, ReportSources(assessment=found))
+        with pytest.raises(ProductError, match=r"their transforms differ|their CRSs differ, EPSG:32633 and EPSG:32632"):
+            assess_map(str(tmp_path / name / "classes.tif"), tmp_path / "points.csv", tmp_path / f"{name}-assessment")
+
+
+@pytest.mark.parametrize("name", ["areas.json", "change.json", "classes.tif", "change.tif"])
+def test_a_file_changed_behind_its_record_is_not_quoted(tmp_path: Path, name: str) -> None:
+    """Of the same size, so that only the checksum tells: one line, and the page of before stays."""
+    out = tmp_path / "out"
+    if name.startswith("change"):
+        make_change(out, made_documents.change())
+    else:
+        make_run(out)
+    (page,) = write_report(out)
+    before = page.read_bytes()
+    content = (out / name).read_bytes()
+    if name.endswith(".json"):
+        (out / name).write_bytes(content.replace(b"36000000.0", b"99000000.0", 1))
+    else:
+        (out / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert content != (out / name).read_bytes()
+    with pytest.raises(ProductError, match=f"{name} has other bytes than when it was made"):
+        write_report(out)
+    assert page.read_bytes() == before
+
+
+def test_a_document_that_is_not_the_run_s_is_not_quoted(tmp_path: Path) -> None:
+    """A run without areas.json, beside which somebody laid one, and a change.json: the figures are the record's."""
+    out, other = tmp_path / "out", made_documents.areas()
+    with stage(out, overwrite=True) as staging:
+        write_map(staging.folder, a_legend("other", "forest", "water"))
+        staging.publish(a_record(areas=made_documents.areas()))
+    other["classes"][1]["area_m2"] = 99_000_000.0
+    (out / "areas.json").write_text(json.dumps(other))
+    (out / "change.json").write_text(json.dumps(made_documents.change()))
+    (path,) = write_report(out)
+    page = Page(path.read_text())
+    assert "3,600" in page.text
+    assert "9,900" not in page.text

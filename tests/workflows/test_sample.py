@@ -110,6 +110,21 @@ def test_a_buffer_moves_area_out_of_the_population(classmap: Path, tmp_path: Pat
         around = padded[one.row : one.row + 7, one.col : one.col + 7]
         assert (around == one.map_class).all()
     assert "the buffer biases the sample" in summarize(design)
+    assert design.left_out_m2 == {"class 2": pytest.approx(1600, rel=1e-2)}
+    assert "class 2 (0.16 ha) has no pixel in the population: nothing" in summarize(design)
+    assert parse_design(design_path(tmp_path / "points.csv").read_text(), "x") == design
+
+
+def test_a_value_that_the_map_s_own_legend_does_not_name_is_refused(classmap: Path, tmp_path: Path) -> None:
+    """Edited after it was made: its area would be in no figure."""
+    with rasterio.open(classmap, "r+") as file:
+        file.update_tags(
+            GEOSEG_LEGEND='[{"id": 0, "name": "other", "color": "#aaaaaa"}, {"id": 1, "name": "f", "color": "#00aa00"}]'
+        )
+    with pytest.raises(ProductError, match=r"map\.tif holds value 2 in 16 pixels.* not name \(0, 1\).*with --legend"):
+        sample(str(classmap), tmp_path / "points.csv", ask())
+    assert not (tmp_path / "points.csv").exists()
+    assert sample(str(classmap), tmp_path / "points.csv", ask(legend=tmp_path / "legend.yaml")).strata[2].pixels == 16
 
 
 def test_strata_can_be_another_raster(classmap: Path, tmp_path: Path) -> None:
@@ -136,9 +151,42 @@ def test_labels_are_never_written_over(classmap: Path, tmp_path: Path) -> None:
     text = out.read_text(encoding="utf-8-sig").replace("class 0,,", "class 0,forest,", 1)
     out.write_text(text)
     for name in ("points.csv", "points.gpkg"):
-        with pytest.raises(ProductError, match=r"points.csv holds 1 labels, which are not written over"):
+        with pytest.raises(ProductError, match=r"points.csv holds 1 labels \(column reference_class\), which are not"):
             sample(str(classmap), tmp_path / name, ask(seed=2), overwrite=True)
     assert out.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("reference_class", "Reference_Class", r"holds 1 labels \(column Reference_Class\)"),
+        ("reference_class", "Klasse", r"holds 1 labels \(column Klasse\)"),
+        ("class 0,forest,,,,,", "class 0,,,,,,seen: forest", r"holds 1 labels \(column comment\)"),
+        ("class 0,forest,,,,,", "class 0,forest,,,,,,forest", r"may hold labels.*has 14 cells in row"),
+        ("sample_id,", ",", "may hold labels.*has a column without name"),
+    ],
+)
+def test_labels_are_found_wherever_they_are(classmap: Path, tmp_path: Path, old: str, new: str, words: str) -> None:
+    out = tmp_path / "points.csv"
+    sample(str(classmap), out, ask())
+    text = out.read_text(encoding="utf-8-sig").replace("class 0,,", "class 0,forest,", 1).replace(old, new, 1)
+    out.write_text(text)
+    with pytest.raises(ProductError, match=words):
+        sample(str(classmap), out, ask(seed=2), overwrite=True)
+    assert out.read_text() == text
+
+
+def test_labels_in_another_layer_are_found(classmap: Path, tmp_path: Path) -> None:
+    out = tmp_path / "points.gpkg"
+    sample(str(classmap), out, ask())
+    table = geopandas.read_file(out)
+    table["reference_class"] = "other"
+    table.to_file(out, layer="labelled", driver="GPKG")
+    with pytest.raises(ProductError, match=r"points\.gpkg holds 120 labels"):
+        sample(str(classmap), out, ask(seed=1), overwrite=True)
+    out.write_bytes(b"SQLite format 3\0 and no more")
+    with pytest.raises(ProductError, match=r"points\.gpkg may hold labels"):
+        sample(str(classmap), out, ask(seed=1), overwrite=True)
 
 
 @pytest.mark.parametrize(
