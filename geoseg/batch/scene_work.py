@@ -14,7 +14,7 @@ from geoseg.batch.place import Place
 from geoseg.batch.product_row import describe, find_product
 from geoseg.batch.worker import JobError
 from geoseg.config import Config
-from geoseg.errors import BusyError, ProductError, SceneError
+from geoseg.errors import BusyError, InputError, ProductError, SceneError
 from geoseg.workflows.parts import in_parts, is_part, notes_of, read_parts, write_part
 from geoseg.workflows.plan import Request, ScenePlan, plan_scene
 from geoseg.workflows.segment import segment
@@ -69,17 +69,21 @@ def _run_part(plan: ScenePlan, part: Part, ticket: Ticket, place: Place) -> None
 def _plan(job: BatchJob, part: Part, config: Config) -> ScenePlan:
     frozen = job.zones
     zones = None if frozen is None else ZoneFile(path=Path(frozen.path), field=frozen.field, layer=frozen.layer)
-    plan = plan_scene(
-        Request(source=part.uri, pipeline=job.pipeline, config=config, allow_large=job.allow_large, zones=zones)
-    )
+    if frozen is not None and zones is not None and zones.digest() != frozen.sha256:
+        raise JobError(f"{frozen.path} has changed since the batch was planned: put it back, or plan a new batch")
+    request = Request(source=part.uri, pipeline=job.pipeline, config=config, allow_large=job.allow_large, zones=zones)
+    try:
+        plan = plan_scene(request)
+    except InputError:
+        if zones is None:
+            raise
+        # An archive reaches beyond its zones: a scene that none of them touches is done without. If the zones are
+        # not what is wrong with it, this fails as before.
+        plan = plan_scene(replace(request, zones=None))
     if plan.bundle.sha256 != job.bundle_sha256:
         raise JobError(
             f"bundle {plan.bundle.spec.name!r} has sha256 {plan.bundle.sha256[:12]} here, the batch was frozen with "
             f"{job.bundle_sha256[:12]}: put that bundle back, or plan a new batch"
-        )
-    if frozen is not None and plan.zones_sha256 != frozen.sha256:
-        raise JobError(
-            f"{frozen.path} has changed since the batch was planned: put the old file back, or plan a new batch"
         )
     return plan if part.count == 1 else in_parts(plan, job.block)
 

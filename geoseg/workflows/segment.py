@@ -49,12 +49,7 @@ def segment(
         stage(out, overwrite=overwrite) as staging,
         raster_env(cache_mb=plan.config.gdal_cache_mb, threads=plan.config.thread_count),
     ):
-        collar = suspect_collar(plan.scene)
-        notes = [*plan.notes, *([collar] if collar else [])]
-        for note in plan.notes:
-            tell.note(note)
-        if collar:
-            tell.warn(collar)
+        notes = _tell_of_scene(plan, tell)
         order = Order(
             origin=origin_of(plan),
             legend=plan.bundle.legend,
@@ -76,6 +71,16 @@ def segment(
             notes.append(note)
         del predictor  # what follows needs its memory
         return finish(staging, tally, order, clock=clock, notes=notes)
+
+
+def _tell_of_scene(plan: ScenePlan, tell: Progress) -> list[str]:
+    """Says what is to be known of the scene before hours are spent on it."""
+    for note in plan.notes:
+        tell.note(note)
+    collar = suspect_collar(plan.scene)
+    if collar:
+        tell.warn(collar)
+    return [*plan.notes, *([collar] if collar else [])]
 
 
 def origin_of(plan: ScenePlan) -> Origin:

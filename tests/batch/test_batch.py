@@ -223,41 +223,51 @@ def test_other_settings_are_refused_and_shown(archive: Path, tmp_path: Path) -> 
     assert read_job(out) == first.job
 
 
-def test_areas_by_zone_are_frozen_and_told(archive: Path, tmp_path: Path) -> None:
-    out, zones = tmp_path / "out", tmp_path / "zones.gpkg"
-    west = shapely.box(499_000, 5_399_000, 500_300, 5_401_000)
-    far = shapely.box(599_000, 5_399_000, 600_300, 5_401_000)
+WEST = shapely.box(499_000, 5_399_000, 500_300, 5_401_000)
+FAR = shapely.box(599_000, 5_399_000, 600_300, 5_401_000)
 
-    def write(*polygons: shapely.Polygon) -> None:
-        names = [f"zone {k}" for k in range(len(polygons))]
-        frame = geopandas.GeoDataFrame({"name": names}, geometry=list(polygons), crs="EPSG:32633")
-        frame.to_file(zones, layer="zones")
 
-    write(west, far)
-    request = BatchRequest(
-        source=str(archive / "s0.tif"), pipeline=pipeline(archive), config=CONFIG, zones=ZoneFile(path=zones)
-    )
+def write_zones(path: Path, *polygons: shapely.Polygon) -> ZoneFile:
+    path.unlink(missing_ok=True)
+    names = [f"zone {k}" for k in range(len(polygons))]
+    frame = geopandas.GeoDataFrame({"name": names}, geometry=list(polygons), crs="EPSG:32633")
+    frame.to_file(path, layer="zones")
+    return ZoneFile(path=path)
+
+
+def plan_zones(source: Path, archive: Path, out: Path, zones: ZoneFile) -> BatchRequest:
+    request = BatchRequest(source=str(source), pipeline=pipeline(archive), config=CONFIG, zones=zones)
     plan_batch(request, out)
+    return request
+
+
+def test_areas_by_zone_are_told(archive: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    plan_zones(archive / "s0.tif", archive, out, write_zones(tmp_path / "zones.gpkg", WEST, FAR))
     (ticket,) = tickets(out).values()
     result = run_scene(out, ticket, CONFIG)
     place = Place(out=out)
     with Ledger.create(place.ledger(WHOLE), read_manifest(place), job=read_job(out).digest) as ledger:
         ledger.write([Record(at=1.0, ticket=ticket, state="done", outcome="done", seconds=1, result=result)])
-    assert [path.name for path in write_results(out).files] == [
-        "summary.parquet",
-        "areas.csv",
-        "zones.csv",
-        "failures.csv",
-    ]
+    names = [path.name for path in write_results(out).files]
+    assert names == ["summary.parquet", "areas.csv", "zones.csv", "failures.csv"]
     with (out / "zones.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     document = json.loads((place.scene(ticket.scene) / "areas.json").read_text())
     assert [(row["zone"], row["class"]) for row in rows] == [("zone 0", "class 0"), ("zone 0", "class 1")]
     assert [float(row["area_m2"]) for row in rows] == [one["area_m2"] for one in document["zones"][0]["classes"]]
-    zones.unlink()
-    write(far)
+
+
+def test_zones_are_frozen_and_may_lie_beside_a_scene(archive: Path, tmp_path: Path) -> None:
+    out, zones = tmp_path / "out", tmp_path / "zones.gpkg"
+    request = plan_zones(archive, archive, out, write_zones(zones, FAR))
+    made = run_scene(out, tickets(out)["s1"], CONFIG)
+    assert made["areas"]["classes"], "a scene that no zone touches is done without"
+    with pytest.raises(SceneError, match="neither GeoTIFF"):
+        run_scene(out, tickets(out)["bad"], CONFIG)
+    write_zones(zones, WEST)
     with pytest.raises(JobError, match="has changed since the batch was planned"):
-        run_scene(out, ticket, CONFIG)
+        run_scene(out, tickets(out)["s0"], CONFIG)
     with pytest.raises(SettingsError, match="zones: "):
         plan_batch(request, out)
 
