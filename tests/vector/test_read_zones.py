@@ -2,11 +2,13 @@
 
 import json
 import shutil
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import geopandas
+import numpy as np
 import pyogrio
 import pytest
 import shapely
@@ -154,6 +156,24 @@ def test_what_gdal_says_is_a_note(tmp_path: Path) -> None:
     zones = read(tmp_path / "open.geojson")
     assert zones.geometries[0].area == 1
     assert zones.notes == ("open.geojson: Non closed ring detected",)
+
+
+def test_a_circle_of_arcs_is_a_circle(tmp_path: Path) -> None:
+    """A CURVEPOLYGON of two arcs; the option of the process is as it was."""
+    points = [(-1000, 0), (0, 1000), (1000, 0), (0, -1000), (-1000, 0)]
+    arcs = struct.pack("<BII", 1, 8, 5) + b"".join(struct.pack("<dd", *one) for one in points)
+    wkb = np.array([struct.pack("<BII", 1, 10, 1) + arcs], object)
+    pyogrio.raw.write(
+        tmp_path / "zones.gpkg",
+        wkb,
+        [np.array(["circle"], object)],
+        ["name"],
+        crs="EPSG:32633",
+        geometry_type="Unknown",
+    )
+    zones = read(tmp_path / "zones.gpkg")
+    assert zones.geometries[0].area == pytest.approx(np.pi * 1e6, rel=2e-7)
+    assert pyogrio.get_gdal_config_option("OGR_ARC_STEPSIZE") is None
 
 
 def test_infinite_coordinates_are_left_out(tmp_path: Path) -> None:
