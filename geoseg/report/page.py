@@ -109,9 +109,15 @@ def _map_document(shown: MapContent) -> dict[str, Any]:
 
 
 def _place(bounds: MapBounds) -> str:
+    if bounds.east - bounds.west >= 360:
+        return f"{_latitudes(bounds)}, all longitudes."
     west, east = ((one + 180) % 360 - 180 for one in (bounds.west, bounds.east))
+    return f"{_latitudes(bounds)}, {_longitude(west)} to {_longitude(east)}."
+
+
+def _latitudes(bounds: MapBounds) -> str:
     south, north = (f"{abs(one):.4f}° {'N' if one >= 0 else 'S'}" for one in (bounds.south, bounds.north))
-    return f"{south} to {north}, {_longitude(west)} to {_longitude(east)}."
+    return f"{south} to {north}"
 
 
 def _longitude(degrees: float) -> str:
