@@ -186,6 +186,8 @@ def _notes(found: Assessment) -> Iterator[str]:
         "is named, and approximate; 95 % is the convention of the IPCC, some programmes ask for 90 %"
     )
     yield f"estimator: {found.estimator}"
+    if found.table.weighed is not None:
+        yield "pixels of a stratum differ in area: each point is weighed by the ground it stands for"
     yield "areas are planimetric, on the WGS 84 ellipsoid, without slope or height"
     unused = len(design.points) - len(answers.labels)
     if unused:
@@ -209,7 +211,7 @@ def _notes(found: Assessment) -> Iterator[str]:
     yield from _population_notes(design)
     for one in found.strata:
         if one.points == 1 and one.pixels > 1:
-            yield f"stratum {one.name} has one usable point: no standard error can be given"
+            yield f"stratum {one.name} has one usable point: what depends on it has no standard error"
 
 
 def _population_notes(design: SampleDesign) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from pyproj import Transformer
 
 from geoseg.accuracy.allocation import SampleSize, share_out
 from geoseg.accuracy.design import MapIdentity, SampleDesign, SamplePoint, Stratum
-from geoseg.accuracy.draw import Survey, draw, survey
+from geoseg.accuracy.draw import Drawn, Survey, draw, survey
 from geoseg.accuracy.eligible import NEAR_BORDER, NO_STRATUM, StratumRows, stratify
 from geoseg.accuracy.response import CLASS_COLUMN, ID_COLUMN, INTERPRETER_COLUMN
 from geoseg.core.area import PixelArea
@@ -101,15 +101,8 @@ def sample(source: str, out: Path, request: SampleRequest, *, overwrite: bool = 
         seed=request.seed,
         buffer_pixels=request.buffer_pixels,
         excluded_m2=_excluded(found, request.buffer_pixels),
-        left_out_m2={
-            one.name: found.mapped.area_m2(one.id)
-            for one in classmap.legend
-            if found.mapped.pixels.get(one.id) and not found.classes.pixels.get(one.id)
-        },
-        points=tuple(
-            SamplePoint(id=number, row=one.row, col=one.col, stratum=one.stratum, map_class=one.map_class)
-            for number, one in enumerate(drawn, start=1)
-        ),
+        left_out_m2=_left_out(found, classmap.legend),
+        points=_numbered(drawn),
     )
     _write(design, out, names=names, hide_class=request.hide_class)
     return design
@@ -192,6 +185,23 @@ def _sizes(tally: AreaTally, names: Legend, points: Mapping[int, int]) -> tuple[
         for one in names
         if tally.pixels.get(one.id)
     )
+
+
+def _numbered(drawn: Sequence[Drawn]) -> tuple[SamplePoint, ...]:
+    return tuple(
+        SamplePoint(
+            id=number, row=one.row, col=one.col, stratum=one.stratum, map_class=one.map_class, weight=one.weight
+        )
+        for number, one in enumerate(drawn, start=1)
+    )
+
+
+def _left_out(found: Survey, legend: Legend) -> dict[str, float]:
+    return {
+        one.name: found.mapped.area_m2(one.id)
+        for one in legend
+        if found.mapped.pixels.get(one.id) and not found.classes.pixels.get(one.id)
+    }
 
 
 def _excluded(found: Survey, buffer_pixels: int) -> dict[str, float]:
