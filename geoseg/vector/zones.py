@@ -231,7 +231,7 @@ def _overlap_notes(found: _Located) -> Iterator[str]:
 
 
 def _ambiguous(zones: Zones) -> Bools:
-    """True where an edge spans more than 180 degrees of longitude, as one across the antimeridian would."""
+    """True where an edge spans over half a turn of longitude, as one across the antimeridian would, but no whole."""
     wide = np.zeros(len(zones.names), bool)
     if not zones.crs.is_geographic:
         return wide
@@ -239,5 +239,6 @@ def _ambiguous(zones: Zones) -> Bools:
     left, _, right, _ = shapely.bounds(zones.geometries).T
     for k in np.flatnonzero(right - left > half):
         points, part = shapely.get_coordinates(shapely.get_parts(zones.geometries[k]), return_index=True)
-        wide[k] = (np.abs(np.diff(points[:, 0]))[np.diff(part) == 0] > half).any()
+        span = np.abs(np.diff(points[:, 0]))[np.diff(part) == 0]
+        wide[k] = ((span > half) & (np.abs(span - 2 * half) > 1e-9 * half)).any()
     return wide
