@@ -129,8 +129,11 @@ def _data_uri(picture: Picture) -> str:
 
 
 def _inert_json(document: Any) -> Markup:
-    """JSON that ends no script element and starts no comment; a parser of JSON reads it back."""
-    text = json.dumps(document, ensure_ascii=False, sort_keys=False, allow_nan=False)
+    """JSON that ends no script element and starts no comment; a parser of JSON reads it back.
+
+    In ASCII: half a surrogate pair, which JSON may hold, is no UTF-8.
+    """
+    text = json.dumps(document, sort_keys=False, allow_nan=False)
     return _trusted(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
 
 

@@ -23,6 +23,8 @@ from tests.report.products import a_legend, make_change, make_run
 HOSTILE = "<script>alert(1)</script>"
 HOSTILE_FILE = "a\"b'c&d<img src=x onerror=alert(2)>.tif"
 
+MATRIX = made_documents.assessment("")["matrix"]
+
 
 def report(out: Path, record: RunRecord, *, assessment: dict[str, Any] | None = None) -> Page:
     """The page of a product, with an assessment of its map if asked."""
@@ -32,7 +34,7 @@ def report(out: Path, record: RunRecord, *, assessment: dict[str, Any] | None = 
         folder.mkdir(exist_ok=True)
         (folder / "assessment.json").write_text(json.dumps(assessment))
         sources = ReportSources(assessment=folder)
-    return Page(build_report(out, record, sources))
+    return Page(build_report(out, record, sources).encode("utf-8").decode("utf-8"))
 
 
 def sha256(path: Path) -> str:
@@ -171,7 +173,15 @@ def test_an_assessment_of_another_map_is_refused(tmp_path: Path) -> None:
     [
         ({"classes": None}, r"classes: .*make it again with geoseg assess"),
         ({"confidence_level": 2}, "confidence_level"),
+        ({"confidence_level": 0.2}, "confidence_level"),
+        ({"confidence_level": 0.9999}, "confidence_level"),
         ({"overall_accuracy": {"value": "x"}}, r"overall_accuracy\.value"),
+        ({"matrix": {**MATRIX, "counts": [[276, 24]]}}, r"matrix: .*counts are not 2 rows of 2"),
+        ({"matrix": {**MATRIX, "counts": [[276, 24], [9]]}}, r"matrix: .*counts are not 2 rows of 2"),
+        ({"matrix": {**MATRIX, "counts": [[276, 24], [9, -1]]}}, r"matrix\.counts\.1\.1"),
+        ({"matrix": {**MATRIX, "proportions": [[0.5], [0.5]]}}, r"matrix: .*proportions are not 2 rows of 2"),
+        ({"matrix": {**MATRIX, "proportions": [[0.5, 0.5], [1.5, 0]]}}, r"matrix\.proportions\.1\.0"),
+        ({"notes": [10**400]}, r"notes\.0"),
     ],
 )
 def test_a_damaged_assessment_is_refused_in_one_line(tmp_path: Path, change: dict[str, Any], words: str) -> None:
@@ -182,13 +192,26 @@ def test_a_damaged_assessment_is_refused_in_one_line(tmp_path: Path, change: dic
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", "\xff", json.dumps({**made_documents.areas(), "more": float("nan")})])
+NOT_FINITE = [json.dumps({**made_documents.areas(), "more": 0})[:-2] + one + "}" for one in ("NaN", "1e999", "-1e400")]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "\xff", '{"a":' * 5000 + "1" + "}" * 5000, *NOT_FINITE])
 def test_what_is_no_document_is_refused(tmp_path: Path, text: str) -> None:
     out = tmp_path / "out"
     record = make_run(out)
     (out / "areas.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(ProductError, match=r"areas\.json.*make it again with geoseg run"):
         report(out, record)
+
+
+def test_what_no_page_shows_does_no_harm(tmp_path: Path) -> None:
+    """Half a surrogate pair and a whole number beyond all floats, under keys that nobody asked for."""
+    out = tmp_path / "out"
+    record = make_run(out)
+    document = {**made_documents.assessment(sha256(out / "classes.tif")), "half": "\ud83d", "many": 10**400}
+    page = report(out, record, assessment=document)
+    (text,) = (text for text in page.data.values() if "10000000000000000" in text)
+    assert json.loads(text)["assessment.json"]["half"] == "\ud83d"
 
 
 def test_forest_is_said_only_where_something_says_it(tmp_path: Path) -> None:
