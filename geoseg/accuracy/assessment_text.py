@@ -244,4 +244,6 @@ def _rate(found: Estimate | None, score: Limits | None = None) -> str:
         return "-"
     if math.isfinite(found.se) and found.half_width >= 0.0005:
         return f"{found.value:.3f} ± {found.half_width:.3f}"
-    return f"{found.value:.3f}" if score is None else f"{score[0]:.3f} … {score[1]:.3f}"
+    if score is None or score[1] - score[0] < 0.0005:  # nothing is known of it, or all of it was counted
+        return f"{found.value:.3f}"
+    return f"{score[0]:.3f} … {score[1]:.3f}"

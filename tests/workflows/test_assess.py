@@ -14,6 +14,7 @@ import shapely
 from affine import Affine
 
 from geoseg.accuracy.allocation import SampleSize
+from geoseg.accuracy.assessment_text import summary
 from geoseg.errors import GeosegError, InputError, ProductError
 from geoseg.workflows.assess import AssessRequest, assess_map
 from geoseg.workflows.sample import SampleRequest, sample
@@ -270,6 +271,8 @@ def test_a_class_counted_completely_on_a_grid_in_degrees_is_known(tmp_path: Path
     assert users.value == pytest.approx(share, rel=1e-7)
     assert users.se == pytest.approx(0, abs=1e-9)
     assert found.classes[1].users_score == pytest.approx((share, share), rel=1e-7)
+    assert f" {share:.3f}  " in summary(found)
+    assert f"{share:.3f} …" not in summary(found)
     assert found.classes[1].area.value == pytest.approx(share * found.classes[1].mapped_m2, rel=1e-7)
 
 
