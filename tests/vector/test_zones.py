@@ -185,6 +185,36 @@ def test_overlaps_are_measured_and_said() -> None:
     assert table.notes == ("zones overlap, so that their sum exceeds the whole: west / east",)
 
 
+@pytest.mark.parametrize("crowded", [False, True])
+def test_a_crowd_of_zones_is_not_compared_pair_by_pair(monkeypatch: pytest.MonkeyPatch, crowded: bool) -> None:
+    """Circles that nearly all overlap: what they count twice is their sum less their union; the pairs are bounded."""
+    grid, rng = GRIDS["north"], np.random.default_rng(4)
+    count, most = (120, 500) if crowded else (20, 190)
+    centres = rng.uniform((400_400, 5_549_400), (400_700, 5_549_700), (count, 2))
+    circles = [shapely.Point(centre).buffer(290) for centre in centres]
+    intersection, compared = shapely.intersection, []
+
+    def compare(first: Any, second: Any) -> Any:
+        compared.append(np.size(second) if np.ndim(first) == 0 else 0)
+        return intersection(first, second)
+
+    def look_at_all_pairs(_: object) -> bool:
+        assert not crowded
+        return False
+
+    monkeypatch.setattr(shapely, "intersection", compare)
+    monkeypatch.setattr(shapely, "coverage_is_valid", look_at_all_pairs)
+    monkeypatch.setattr("geoseg.vector.zones._MOST_LOOKED", 500, raising=False)
+    table = measure(grid, make_zones(32633, circles))
+    assert sum(compared) == most
+    (joint,) = measure(grid, make_zones(32633, [shapely.union_all(circles)])).zones
+    total = sum(one.footprint_m2 for one in table.zones)
+    assert table.overlap_m2 == pytest.approx(total - joint.footprint_m2, rel=1e-9)
+    (note,) = table.notes
+    assert note.startswith("zones overlap, so that their sum exceeds the whole: ")
+    assert note.endswith(" more, perhaps others" if crowded else " more")
+
+
 @pytest.mark.parametrize(
     ("crs", "transform"),
     [
