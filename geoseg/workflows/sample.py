@@ -1,7 +1,6 @@
 """A finished class map becomes a stratified reference sample: points to be labelled, and the design they are from."""
 
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +26,7 @@ from geoseg.raster.classmap import ClassMap, read_rows
 from geoseg.raster.safety import plain, raster_env
 from geoseg.vector.points import POINT_SUFFIXES, Column, read_points, write_points
 from geoseg.workflows.open_map import open_classmap
-from geoseg.workflows.output_file import check_free, move
+from geoseg.workflows.output_file import check_free, writing
 
 Floats = npt.NDArray[np.float64]
 
@@ -216,18 +215,12 @@ def _excluded(found: Survey, buffer_pixels: int) -> dict[str, float]:
 def _write(design: SampleDesign, out: Path, *, names: Legend, hide_class: bool) -> None:
     """The design first: points without one are of no use."""
     x, y = (np.array(one, float) for one in zip(*(design.xy_of(point) for point in design.points), strict=True))
-    points = out.with_name(f".{out.stem}.{os.getpid()}.tmp{out.suffix}")
-    beside = out.with_name(f".{out.stem}.{os.getpid()}.tmp.json")
-    try:
+    with writing(out) as points:
         write_points(
             points, _columns(design, names, x, y, hide_class=hide_class), x=x.tolist(), y=y.tolist(), crs=design.map.crs
         )
-        beside.write_text(design.to_text(), encoding="utf-8")
-        move(beside, design_path(out))
-        move(points, out)
-    finally:
-        points.unlink(missing_ok=True)
-        beside.unlink(missing_ok=True)
+        with writing(design_path(out)) as beside:
+            beside.write_text(design.to_text(), encoding="utf-8")
 
 
 def _columns(design: SampleDesign, names: Legend, x: Floats, y: Floats, *, hide_class: bool) -> dict[str, Column]:
