@@ -18,7 +18,7 @@ from geoseg.report.content import MapContent, ReportContent
 from geoseg.report.facts import key_facts, provenance
 from geoseg.report.headline import make_headline
 from geoseg.report.numbers import FILTERS
-from geoseg.report.views import accuracy_views, area_views, cautions, change_views
+from geoseg.report.views import accuracy_views, area_views, cautions, change_views, warnings
 
 _HERE: Final = Path(__file__).parent
 _LEAFLET: Final = _HERE / "vendor" / "leaflet"
@@ -57,6 +57,7 @@ def _views(content: ReportContent) -> dict[str, Any]:
     views: dict[str, Any] = {
         "headline": make_headline(content),
         "cautions": cautions(content),
+        "warnings": warnings(content),
         "key_facts": key_facts(content),
         "provenance": provenance(content),
         "notes": content.record.notes if content.record and not content.change else (),

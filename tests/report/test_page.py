@@ -12,6 +12,7 @@ import pytest
 from geoseg.core.legend import LandClass, Legend
 from geoseg.errors import ProductError
 from geoseg.outcome import RunRecord
+from geoseg.report.change_document import UNASSESSED
 from geoseg.report.numbers import digits_of
 from geoseg.report.target import find_target
 from geoseg.workflows.product import read_product
@@ -267,6 +268,52 @@ def test_an_assessed_change_has_its_estimates_first(tmp_path: Path) -> None:
     places = [text.index(one) for one in ("Error-adjusted loss of class “forest”", "3,870 ± 176", "Mapped loss of")]
     assert places == sorted(places)
     assert text.index("Mapped loss of") < text.index("Mapped gain of")
+
+
+def test_only_a_change_without_assessment_asks_for_one(tmp_path: Path) -> None:
+    """The other warnings stay; what asks is the very sentence that geoseg change writes."""
+    out = tmp_path / "out"
+    change = made_documents.change(warnings=["The maps are of different seasons.", UNASSESSED])
+    record = make_change(out, change)
+    assert "assess the change map with geoseg sample" in report(out, record).text
+    assessed = report(out, record, assessment=made_documents.assessment(sha256(out / "change.tif"))).text
+    assert "assess the change map" not in assessed
+    assert "The maps are of different seasons." in assessed
+    make_change(out, made_documents.change(warnings=[UNASSESSED]))
+    assert (
+        "Before these figures are used"
+        not in report(out, record, assessment=made_documents.assessment(sha256(out / "change.tif"))).text
+    )
+
+
+def part_of_it() -> dict[str, Any]:
+    """An assessment whose sample was drawn where a third of the mapped forest is."""
+    document = made_documents.assessment("")
+    document["classes"][1] |= {"mapped_m2": 1.2e7, "area_m2": {**document["classes"][1]["area_m2"], "value": 1.3e7}}
+    return document
+
+
+def test_a_sample_of_a_part_says_so_first(tmp_path: Path) -> None:
+    """The figure of the whole is the mapped one and comes first; the estimate is of the part, in words."""
+    out = tmp_path / "out"
+    record = make_run(out)
+    document = part_of_it() | {"map": {"name": "classes.tif", "sha256": sha256(out / "classes.tif")}}
+    text = " ".join(report(out, record, assessment=document).text.split())
+    label = "Error-adjusted area of class “forest”, in the sampled part alone"
+    places = [text.index(one) for one in ("Mapped area of class “forest”", label)]
+    assert places == sorted(places)
+    assert "a part of the map that holds 1,200.00 of the 3,600.00 ha mapped as forest" in text
+    assert "no figure for the whole" in text
+
+
+def test_a_sample_of_a_part_of_a_change_says_so(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    record = make_change(out, made_documents.change())
+    document = part_of_it() | {"map": {"name": "change.tif", "sha256": sha256(out / "change.tif")}}
+    document["classes"][1] |= {"name": "forest loss", "mapped_m2": 3.0e6}
+    text = " ".join(report(out, record, assessment=document).text.split())
+    assert "Error-adjusted loss of class “forest”, in the sampled part alone" in text
+    assert "a part of the map that holds 300.00 of the 400.00 ha mapped as forest loss" in text
 
 
 def test_a_definition_of_both_maps_names_their_change(tmp_path: Path) -> None:
