@@ -30,7 +30,7 @@ Indices = npt.NDArray[np.intp]
 Bools = npt.NDArray[np.bool_]
 Geometries = npt.NDArray[Any]
 
-BLOCK: Final = 512
+BLOCK: Final = 256
 _AT_ONCE: Final = 8
 """Zones whose pixels in a block are held together."""
 _OVERLAP: Final = 1e-11
