@@ -163,20 +163,29 @@ def _tabulate(design: SampleDesign, responses: Responses) -> SampleTable:
     place = {class_id: index for index, class_id in enumerate(class_ids)}
     rank = {one.id: index for index, one in enumerate(design.strata)}
     counts = np.zeros((len(rank), len(place), len(place)), np.int64)
+    sums = np.zeros((2, *counts.shape))
     for point in design.points:
         if point.id in responses.labels:
-            counts[rank[point.stratum], place[point.map_class], place[responses.labels[point.id]]] += 1
+            cell = rank[point.stratum], place[point.map_class], place[responses.labels[point.id]]
+            counts[cell] += 1
+            sums[(..., *cell)] += point.weight, point.weight**2
     for one, count in zip(design.strata, counts.sum(axis=(1, 2)), strict=True):
         if count == 0:
             raise ProductError(
                 f"none of the {one.points} points of stratum {one.name} has a usable label, so its area cannot be "
                 "judged: label two of them at least"
             )
+    points = counts.sum(axis=(1, 2))
+    mean = (sums[0].sum(axis=(1, 2)) / points)[:, None, None]  # of the points that are used
+    is_weighed = any(one.weight != 1 for one in design.points)
     return SampleTable(
         class_ids=class_ids,
         weights=np.array([one.area_m2 for one in design.strata]),
         counts=counts,
-        population=_population(design, counts.sum(axis=(1, 2))),
+        population=_population(design, points),
+        weighed=sums[0] / mean if is_weighed else None,
+        squares=sums[1] / mean**2 if is_weighed else None,
+        strata_are_classes=design.strata_source is None,
     )
 
 

@@ -186,6 +186,8 @@ def _notes(found: Assessment) -> Iterator[str]:
         "is named, and approximate; 95 % is the convention of the IPCC, some programmes ask for 90 %"
     )
     yield f"estimator: {found.estimator}"
+    if found.table.weighed is not None:
+        yield "pixels of a stratum differ in area: each point is weighed by the ground it stands for"
     yield "areas are planimetric, on the WGS 84 ellipsoid, without slope or height"
     unused = len(design.points) - len(answers.labels)
     if unused:
@@ -209,7 +211,7 @@ def _notes(found: Assessment) -> Iterator[str]:
     yield from _population_notes(design)
     for one in found.strata:
         if one.points == 1 and one.pixels > 1:
-            yield f"stratum {one.name} has one usable point: no standard error can be given"
+            yield f"stratum {one.name} has one usable point: what depends on it has no standard error"
 
 
 def _population_notes(design: SampleDesign) -> Iterator[str]:
@@ -242,4 +244,6 @@ def _rate(found: Estimate | None, score: Limits | None = None) -> str:
         return "-"
     if math.isfinite(found.se) and found.half_width >= 0.0005:
         return f"{found.value:.3f} ± {found.half_width:.3f}"
-    return f"{found.value:.3f}" if score is None else f"{score[0]:.3f} … {score[1]:.3f}"
+    if score is None or score[1] - score[0] < 0.0005:  # nothing is known of it, or all of it was counted
+        return f"{found.value:.3f}"
+    return f"{score[0]:.3f} … {score[1]:.3f}"

@@ -61,7 +61,8 @@ def _differences(first: MapFacts, second: MapFacts) -> Iterator[str]:
         yield "both maps are the same file: there can be no change"
     if not (first.recorded and second.recorded):
         unknown = [one.name for one in (first, second) if not one.recorded]
-        yield f"how {' and '.join(unknown)} was made is not recorded: model, sensor and definition cannot be compared"
+        verb = "was" if len(unknown) == 1 else "were"
+        yield f"how {' and '.join(unknown)} {verb} made is not recorded: model, sensor, definition cannot be compared"
     else:
         yield from _differences_of_runs(first, second)
     yield from _difference_of_dates(first.day, second.day)

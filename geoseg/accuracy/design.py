@@ -61,6 +61,8 @@ class SamplePoint:
     col: int
     stratum: int
     map_class: int
+    weight: float = 1.0
+    """Ground that it stands for, over the mean of its stratum's points; not 1 only where pixels differ in area."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,8 +128,8 @@ class SampleDesign:
             "buffer_pixels": self.buffer_pixels,
             "excluded_m2": dict(self.excluded_m2),
             "left_out_m2": dict(self.left_out_m2),
-            "point_columns": ["sample_id", "row", "col", "stratum", "map_class"],
-            "points": [[one.id, one.row, one.col, one.stratum, one.map_class] for one in self.points],
+            "point_columns": ["sample_id", "row", "col", "stratum", "map_class", "weight"],
+            "points": [[one.id, one.row, one.col, one.stratum, one.map_class, one.weight] for one in self.points],
         }
 
 
@@ -234,7 +236,9 @@ def _from_document(document: Mapping[str, Any]) -> SampleDesign:
         excluded_m2={str(reason): float(m2) for reason, m2 in document["excluded_m2"].items()},
         left_out_m2={str(name): float(m2) for name, m2 in document.get("left_out_m2", {}).items()},
         points=tuple(
-            SamplePoint(id=int(a), row=int(b), col=int(c), stratum=int(d), map_class=int(e))
-            for a, b, c, d, e in document["points"]
+            SamplePoint(
+                id=int(a), row=int(b), col=int(c), stratum=int(d), map_class=int(e), weight=float(*weight or [1])
+            )
+            for a, b, c, d, e, *weight in document["points"]
         ),
     )

@@ -1,14 +1,16 @@
 """Drawing a stratified random sample from streamed rows: two passes, memory bounded, no list of a map's pixels.
 
 A draw is a random point of the stratum's ground area; the pixel that holds it is taken, and a pixel met a second time
-is drawn again. So where pixels have one area this is simple random sampling without replacement, and on other grids
-a pixel's chance is proportional to its area, which makes the plain share of points unbiased for the share of area.
+is drawn again. So where pixels have one area this is simple random sampling without replacement. On other grids a
+pixel of area a in a stratum of area A is met by T draws with the chance 1 - (1 - a / A)^T, in proportion to its area
+only while few of the pixels are drawn; so each point is weighed by a over that chance, as of Hajek (1971), which is
+its area alone where every pixel was drawn.
 """
 
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -26,6 +28,8 @@ _WEIGHT_BITS: Final = 30
 """Of the largest weight: sums over a block stay exact, and rounding moves a chance by 1e-9 of the largest at most."""
 _MAX_DRAWS: Final = 1 << 22
 """Of a stratum from which nearly every pixel is wanted; beyond it the drawing gives up."""
+_ALIKE: Final = 1e-4
+"""Weights that differ by less are 1: what the pixels of one zone differ by moves no digit that is printed."""
 _ORDER_STREAM: Final = 1 << 20
 """Stream of random numbers that orders the sample; strata use their ids."""
 
@@ -54,6 +58,10 @@ class Drawn:
     col: int
     stratum: int
     map_class: int
+    ground: int
+    """Its area in units of `PixelWeights`."""
+    weight: float = 1.0
+    """Ground that it stands for, over the mean of its stratum's points."""
 
 
 class PixelWeights:
@@ -132,7 +140,10 @@ def draw(source: BlockSource, found: Survey, counts: Mapping[int, int], *, seed:
         for stratum, pixels in _resolve(source, found, places, weights_of).items():
             distinct = list(dict.fromkeys(pixels))
             if len(distinct) >= wanted[stratum]:
-                drawn[stratum] = distinct[: wanted[stratum]]
+                taken = distinct[: wanted[stratum]]
+                everything = len(taken) == found.strata.pixels[stratum]
+                draws = math.inf if everything else pixels.index(taken[-1]) + 1
+                drawn[stratum] = _weighed(taken, draws, sum(found.weights[stratum]))
             elif tries[stratum] >= _MAX_DRAWS:
                 raise ProductError(
                     f"{wanted[stratum]} of the {found.strata.pixels[stratum]} pixels of stratum {stratum} were not "
@@ -151,6 +162,23 @@ def _without_others(tally: AreaTally) -> AreaTally:
         units={label: tally.units[label] for label in kept},
         unit_m2=tally.unit_m2,
     )
+
+
+def _weighed(points: Sequence[Drawn], draws: float, whole: int) -> list[Drawn]:
+    """The points with their weights, 1 on average.
+
+    Args:
+        points: of one stratum.
+        draws: after which they had been met.
+        whole: area of the stratum in units of `PixelWeights`.
+    """
+    ground = np.array([one.ground for one in points], np.float64)
+    with np.errstate(divide="ignore"):  # a stratum of one pixel
+        stands_for = ground / -np.expm1(draws * np.log1p(-ground / whole))
+    weights = stands_for / stands_for.mean()
+    if weights.max() - weights.min() < _ALIKE:
+        return list(points)
+    return [replace(one, weight=round(float(weight), 9)) for one, weight in zip(points, weights, strict=True)]
 
 
 def _draws_for(count: int, pixels: int) -> int:
@@ -194,7 +222,13 @@ def _pixels_at(
     summed = np.cumsum(weights[where].astype(np.int64))
     for pixel in where[np.searchsorted(summed, offsets, side="right")]:
         row, col = divmod(int(pixel), block.labels.shape[1])
-        yield Drawn(row=block.row + row, col=col, stratum=stratum, map_class=int(block.labels[row, col]))
+        yield Drawn(
+            row=block.row + row,
+            col=col,
+            stratum=stratum,
+            map_class=int(block.labels[row, col]),
+            ground=int(weights[pixel]),
+        )
 
 
 class _Ahead:

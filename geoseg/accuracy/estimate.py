@@ -27,7 +27,7 @@ class Estimate:
 
     value: float
     se: float
-    """Standard error; NaN where a stratum of one point leaves it unknown."""
+    """Standard error; NaN where a stratum of one point, whose points can differ in it, leaves it unknown."""
     z: float
     """Half-width of the interval in standard errors."""
     least: float = 0.0
@@ -77,6 +77,13 @@ class SampleTable:
     """(strata, map classes, reference classes)."""
     population: Floats | None = None
     """(strata,) pixels of each stratum, for the finite population correction; None or infinite: none is made."""
+    weighed: Floats | None = None
+    """`counts` with each point weighed by the ground it stands for; adds up to the points of each stratum. None: all
+    points are alike."""
+    squares: Floats | None = None
+    """The same with the squares of the weights."""
+    strata_are_classes: bool = False
+    """Each stratum is a class of the map, so that it can have no point of another mapped class."""
 
     def __post_init__(self) -> None:
         size = len(self.class_ids)
@@ -109,8 +116,24 @@ class SampleTable:
     def proportions(self) -> Floats:
         """(map classes, reference classes) estimated share of the whole area; they add up to 1."""
         scale = self.shares / self.points
-        total: Floats = np.tensordot(scale, self.counts, axes=(0, 0))
+        total: Floats = np.tensordot(scale, self.counts if self.weighed is None else self.weighed, axes=(0, 0))
         return total
+
+    def sums(self, values: Floats) -> Floats:
+        """(strata,) sum of what `values` (map classes, reference classes) gives the points of each stratum."""
+        return _summed(self.counts if self.weighed is None else self.weighed, values)
+
+    def square_sums(self, values: Floats) -> Floats:
+        """(strata,) the same with the squares of the weights."""
+        return _summed(self.counts if self.squares is None else self.squares, values)
+
+    def differs(self, values: Floats) -> npt.NDArray[np.bool_]:
+        """(strata,) True: points of the stratum can differ in `values`."""
+        seen = self.counts.any(axis=2) if self.strata_are_classes else np.ones(self.counts.shape[:2], np.bool_)
+        low, high = values.min(axis=1), values.max(axis=1)
+        least, most = np.where(seen, low, np.inf).min(axis=1), np.where(seen, high, -np.inf).max(axis=1)
+        found: npt.NDArray[np.bool_] = least < most
+        return found
 
     @staticmethod
     def of_map_classes(counts: Sequence[Sequence[int]], weights: Sequence[float]) -> "SampleTable":
@@ -120,7 +143,8 @@ class SampleTable:
         for row in range(len(matrix)):
             table[row, row] = matrix[row]
         ids = tuple(range(len(matrix)))
-        return SampleTable(class_ids=ids, weights=np.asarray(weights, np.float64), counts=table)
+        sizes = np.asarray(weights, np.float64)
+        return SampleTable(class_ids=ids, weights=sizes, counts=table, strata_are_classes=True)
 
     def mapped(self, index: int) -> Floats:
         """(classes, classes) 1 where the map has the class of that index."""
@@ -151,18 +175,20 @@ def estimate_ratio(table: SampleTable, numerator: Floats, denominator: Floats, z
     """
     points = table.points
     share = table.shares
-    mean_y = _per_stratum(table, numerator) / points
-    mean_x = _per_stratum(table, denominator) / points
+    mean_y = table.sums(numerator) / points
+    mean_x = table.sums(denominator) / points
     total_x = float(share @ mean_x)
     if total_x == 0:
         raise ZeroDivisionError("the denominator of a ratio is estimated as 0")
     ratio = float(share @ mean_y) / total_x
     # s2y + R^2 s2x - 2 R sxy is the sample variance of y - R x
     residual = numerator - ratio * denominator
-    mean = _per_stratum(table, residual) / points
-    squares = np.tensordot(table.counts, residual**2, axes=((1, 2), (0, 1))) - points * mean**2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        spread = np.where(points > 1, np.maximum(squares, 0) / (points - 1), np.nan)
+    mean = table.sums(residual) / points
+    ones = np.ones_like(residual)
+    squares = table.square_sums(residual**2) - 2 * mean * table.square_sums(residual)
+    squares += mean**2 * table.square_sums(ones)
+    unknown = np.where(table.differs(residual), np.nan, 0.0)  # of a single point
+    spread = np.where(points > 1, np.maximum(squares, 0) / np.maximum(points - 1, 1), unknown)
     uncounted = np.ones(len(points)) if table.population is None else 1 - points / table.population
     # A stratum that was counted completely adds no error, though it be a single point.
     parts = np.where(uncounted > 0, share**2 * uncounted * spread / points, 0.0)
@@ -211,7 +237,7 @@ def producers_score_limits(table: SampleTable, index: int, z: float) -> tuple[fl
 def _mover(table: SampleTable, values: Floats, z: float, strata: npt.NDArray[np.bool_]) -> tuple[float, float, float]:
     """(mean, low, high) over the whole area of a 0/1 variable that is 0 outside of `strata`."""
     share = table.shares[strata]
-    found = (_per_stratum(table, values) / table.points)[strata]
+    found = (table.sums(values) / table.points)[strata]
     low, high = (limits[strata] for limits in _wilson_by_stratum(table, values, z))
     mean = float(share @ found)
     below = math.sqrt(float((share**2) @ (found - low) ** 2))
@@ -221,20 +247,19 @@ def _mover(table: SampleTable, values: Floats, z: float, strata: npt.NDArray[np.
 
 def _wilson_by_stratum(table: SampleTable, values: Floats, z: float) -> tuple[Floats, Floats]:
     """(strata,) limits of a 0/1 variable in each; the share itself where a stratum was counted completely."""
-    found = _per_stratum(table, values) / table.points
-    low, high = _wilson(found, table.points, z)
+    found = table.sums(values) / table.points
+    # Kish's effective number of points; all of them where they are alike
+    low, high = _wilson(found, table.points**2 / table.square_sums(np.ones(table.counts.shape[1:])), z)
     counted = table.is_counted
     return np.where(counted, found, low), np.where(counted, found, high)
 
 
-def _wilson(found: Floats, points: npt.NDArray[np.int64], z: float) -> tuple[Floats, Floats]:
+def _wilson(found: Floats, points: Floats, z: float) -> tuple[Floats, Floats]:
     centre = (found + z**2 / (2 * points)) / (1 + z**2 / points)
     half = z / (1 + z**2 / points) * np.sqrt(found * (1 - found) / points + z**2 / (4 * points**2))
     return np.maximum(centre - half, 0), np.minimum(centre + half, 1)
 
 
-def _per_stratum(table: SampleTable, values: Floats) -> Floats:
-    """(strata,) sum of the values over the points of each stratum."""
-    total: Any = np.tensordot(table.counts, values, axes=((1, 2), (0, 1)))
-    found: Floats = np.asarray(total, np.float64)
+def _summed(cells: npt.NDArray[Any], values: Floats) -> Floats:
+    found: Floats = np.asarray(np.tensordot(cells, values, axes=((1, 2), (0, 1))), np.float64)
     return found

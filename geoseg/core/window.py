@@ -53,3 +53,17 @@ class Window:
         """(row slice, col slice) of this window inside an array that covers `outer`."""
         row, col = self.row - outer.row, self.col - outer.col
         return slice(row, row + self.height), slice(col, col + self.width)
+
+    def halves(self) -> "tuple[Window, Window]":
+        """The window cut across its longer side, which has 2 pixels at least: upper and lower, or left and right."""
+        if self.height >= self.width:
+            top = self.height // 2
+            return (
+                Window(row=self.row, col=self.col, height=top, width=self.width),
+                Window(row=self.row + top, col=self.col, height=self.height - top, width=self.width),
+            )
+        left = self.width // 2
+        return (
+            Window(row=self.row, col=self.col, height=self.height, width=left),
+            Window(row=self.row, col=self.col + left, height=self.height, width=self.width - left),
+        )

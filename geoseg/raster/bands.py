@@ -176,5 +176,6 @@ def _listed(bands: Sequence[BandSource]) -> str:
 
 def _remedy(bands: Sequence[BandSource], names: Sequence[str]) -> str:
     several = len({band.uri for band in bands}) > 1
-    example = ",".join(f"{name}={'<file name>' if several else k}" for k, name in enumerate(names[: len(bands)], start=1))
+    numbered = enumerate(names[: len(bands)], start=1)
+    example = ",".join(f"{name}={'<file name>' if several else k}" for k, name in numbered)
     return f"name them with --bands {example}"

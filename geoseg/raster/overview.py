@@ -32,6 +32,10 @@ MAX_SIDE: Final = 2048
 _RADIUS_M: Final = 6378137.0
 _MAX_LATITUDE: Final = 85.0
 _NODES: Final = 33
+_NEAR_POLE: Final = 89.9
+"""Degrees of latitude beyond which a longitude says little."""
+_CLOSED: Final = 0.01
+"""Degrees: a gap in a map of the world that is of its CRS, not of the map."""
 _STRETCH_PERCENT: Final = (2.0, 98.0)
 _CONFIDENCE_STEP: Final = 10
 _CONFIDENCE_COLORS: Final = ("#7a0177", "#ae017e", "#dd3497", "#f768a1", "#fbb4b9")
@@ -55,12 +59,13 @@ def plan_frame(grid: GeoBox, *, max_side: int = MAX_SIDE) -> Frame:
         SceneError: nothing of the grid is on a Mercator map.
     """
     lons, lats = _nodes(grid)
-    center = _middle(lons)
-    offsets = (lons - center + 180) % 360 - 180
-    south, north = max(lats.min(), -_MAX_LATITUDE), min(lats.max(), _MAX_LATITUDE)
+    center, arc = _turn(lons, lats)
+    lowest, highest = float(np.nanmin(lats)), float(np.nanmax(lats))
+    south, north = max(lowest, -_MAX_LATITUDE), min(highest, _MAX_LATITUDE)
     if not south < north:
-        raise SceneError(f"latitudes {lats.min():.2f} to {lats.max():.2f} are on no Mercator map: no picture is drawn")
-    left, right = (math.radians(float(one)) * _RADIUS_M for one in (offsets.min(), offsets.max()))
+        raise SceneError(f"latitudes {lowest:.2f} to {highest:.2f} are on no Mercator map: no picture is drawn")
+    right = math.radians(arc / 2) * _RADIUS_M
+    left = -right
     bottom, top = _mercator_m(south), _mercator_m(north)
     height, width = grid.shape
     native_m = math.sqrt((right - left) * (top - bottom) / (height * width))
@@ -72,12 +77,7 @@ def plan_frame(grid: GeoBox, *, max_side: int = MAX_SIDE) -> Frame:
     crs = CRS.from_user_input(f"+proj=webmerc +datum=WGS84 +lon_0={center!r} +units=m +type=crs")
     return Frame(
         grid=GeoBox(shape, Affine(step_x, 0, left, 0, -step_y, top), crs),
-        bounds=MapBounds(
-            south=float(south),
-            west=center + float(offsets.min()),
-            north=float(north),
-            east=center + float(offsets.max()),
-        ),
+        bounds=MapBounds(south=south, west=center - arc / 2, north=north, east=center + arc / 2),
     )
 
 
@@ -126,27 +126,44 @@ def draw_scene(scene: Scene, frame: Frame) -> Picture:
 
 
 def _nodes(grid: GeoBox) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """(longitudes, latitudes) in WGS 84 of a mesh over the grid, its corners included."""
+    """(longitudes, latitudes) in WGS 84 of a mesh over the grid, its corners included; NaN off the Earth."""
     height, width = grid.shape
     cols, rows = np.meshgrid(np.linspace(0, width, _NODES), np.linspace(0, height, _NODES))
     a, b, c, d, e, f = tuple(grid.transform)[:6]
     crs = CRS.from_user_input(grid.crs.to_wkt() if grid.crs else "EPSG:4326")
     to_lonlat = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
-    lons, lats = to_lonlat.transform((a * cols + b * rows + c).ravel(), (d * cols + e * rows + f).ravel())
+    lons, lats = to_lonlat.transform(a * cols + b * rows + c, d * cols + e * rows + f)
     on_earth = np.isfinite(lons) & np.isfinite(lats)
     if not on_earth.any():
         raise SceneError("the grid has no place on the Earth: no picture is drawn")
-    return lons[on_earth], lats[on_earth]
+    return np.where(on_earth, lons, np.nan), np.where(on_earth, lats, np.nan)
 
 
-def _middle(lons: npt.NDArray[np.float64]) -> float:
-    """The longitude in the middle of the shortest arc that holds all, -180 … 180."""
-    turned = np.sort(lons % 360)
-    gaps = np.diff(np.append(turned, turned[0] + 360))
+def _turn(lons: npt.NDArray[np.float64], lats: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """(middle, -180 … 180, and width in degrees) of the shortest arc of longitudes that holds every edge of a mesh.
+
+    It is the edges that tell ground from a gap: nodes of a map of the world are far apart, and a ring of edges around
+    a pole leaves no gap. Where there is none the arc is the whole turn, about the middle of the mesh.
+    """
+    known = np.where(np.abs(lats) < _NEAR_POLE, lons, np.nan)
+    pairs = [(known, known), (known[:, :-1], known[:, 1:]), (known[:-1], known[1:])]
+    steps = np.concatenate([((other - one + 180) % 360 - 180).ravel() for one, other in pairs])
+    starts = np.concatenate([one.ravel() for one, _ in pairs]) + np.minimum(steps, 0)
+    starts, steps = starts[np.isfinite(steps)] % 360, np.abs(steps[np.isfinite(steps)])
+    if not steps.size:
+        starts, steps = lons[np.isfinite(lons)] % 360, np.zeros(np.isfinite(lons).sum())
+    order = np.argsort(starts)
+    starts, steps = starts[order], steps[order]
+    # an edge may reach over 360 degrees to what begins behind it: so everything twice
+    ends = np.maximum.accumulate(np.concatenate([starts - 360 + steps, starts + steps]))[len(starts) :]
+    gaps = np.append(starts[1:], starts[0] + 360) - ends
     widest = int(np.argmax(gaps))
-    arc = 360 - gaps[widest]
-    first = turned[(widest + 1) % len(turned)]
-    return float((first + arc / 2 + 180) % 360 - 180)
+    if gaps[widest] <= _CLOSED:
+        center = float(lons[_NODES // 2, _NODES // 2])
+        return ((center + 180) % 360 - 180 if math.isfinite(center) else 0.0), 360.0
+    arc = 360 - float(gaps[widest])
+    first = float(starts[(widest + 1) % len(starts)])
+    return (first + arc / 2 + 180) % 360 - 180, arc
 
 
 def _mercator_m(latitude: float) -> float:

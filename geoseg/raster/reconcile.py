@@ -71,7 +71,7 @@ def _fill(labels: Labels, block: Window, grid: GeoBox, *, classmap: ClassMap, fi
     top, left = int(row.min()), int(col.min())
     source = Window(row=top, col=left, height=int(row.max()) - top + 1, width=int(col.max()) - left + 1)
     if source.height * source.width > _MAX_SOURCE_PIXELS and max(block.shape) > 1:
-        for half in _halves(block):
+        for half in block.halves():
             _fill(labels[half.slices_in(block)], half, grid, classmap=classmap, file=file)
         return
     labels[inside] = _read(file, classmap, source)[row - top, col - left]
@@ -113,18 +113,3 @@ def _read(file: Any, classmap: ClassMap, source: Window) -> Labels:
     if hidden is not None:
         labels[hidden] = NODATA
     return labels
-
-
-def _halves(block: Window) -> tuple[Window, Window]:
-    height, width = block.shape
-    if height >= width:
-        top = height // 2
-        return (
-            Window(row=block.row, col=block.col, height=top, width=width),
-            Window(row=block.row + top, col=block.col, height=height - top, width=width),
-        )
-    left = width // 2
-    return (
-        Window(row=block.row, col=block.col, height=height, width=left),
-        Window(row=block.row, col=block.col + left, height=height, width=width - left),
-    )

@@ -65,7 +65,7 @@ class Resampled:
             return
         source = Window(row=rows.start, col=cols.start, height=rows.stop - rows.start, width=cols.stop - cols.start)
         if source.height * source.width > _MAX_SOURCE_PIXELS and max(block.shape) > 1:
-            for half in _halves(block):
+            for half in block.halves():
                 self._fill(half, window, pixels, valid)
             return
         stored, seen = self._source.read(source)
@@ -133,18 +133,3 @@ def _store(values: Pixels, dtype: np.dtype[Any]) -> Pixels:
         return np.asarray(values, dtype)
     limits = np.iinfo(dtype)
     return np.asarray(np.clip(np.rint(values), limits.min, limits.max), dtype)
-
-
-def _halves(block: Window) -> tuple[Window, Window]:
-    height, width = block.shape
-    if height >= width:
-        top = height // 2
-        return (
-            Window(row=block.row, col=block.col, height=top, width=width),
-            Window(row=block.row + top, col=block.col, height=height - top, width=width),
-        )
-    left = width // 2
-    return (
-        Window(row=block.row, col=block.col, height=height, width=left),
-        Window(row=block.row, col=block.col + left, height=height, width=width - left),
-    )

@@ -1,8 +1,8 @@
 """assessment.json as the page reads it. Reading a document is `document`'s matter."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from geoseg.report.document import Document
 
@@ -90,8 +90,18 @@ class Matrix(Document):
     strata: tuple[int, ...]
     map_classes: tuple[int, ...] = ()
     reference_classes: tuple[int, ...]
-    counts: tuple[tuple[int, ...], ...]
-    proportions: tuple[tuple[float, ...], ...] = ()
+    counts: tuple[tuple[Annotated[int, Field(ge=0)], ...], ...]
+    proportions: tuple[tuple[Annotated[float, Field(ge=0, le=1 + 1e-9)], ...], ...] = ()
+
+    @model_validator(mode="after")
+    def _is_a_matrix(self) -> Self:
+        """A cell for every row and column that is named."""
+        for name, cells in (("counts", self.counts), ("proportions", self.proportions or self.counts)):
+            if len(cells) != len(self.row_ids) or any(len(row) != len(self.reference_classes) for row in cells):
+                raise ValueError(
+                    f"{name} are not {len(self.row_ids)} rows of {len(self.reference_classes)}, as the classes are"
+                )
+        return self
 
     @property
     def row_ids(self) -> tuple[int, ...]:
@@ -112,7 +122,7 @@ class Assessment(Document):
     map: AssessedMap = AssessedMap()
     reference: Reference = Reference()
     design: Design = Design()
-    confidence_level: Annotated[float, Field(gt=0, lt=1)]
+    confidence_level: Annotated[float, Field(ge=0.5, le=0.999)]
     estimator: str = ""
     overall_accuracy: Estimate
     classes: tuple[AssessedClass, ...]

@@ -1,9 +1,17 @@
 """change.json as the page reads it. Reading a document is `document`'s matter."""
 
+from typing import Final
+
 from pydantic import Field
 
 from geoseg.report.areas_document import Definition, Nominal
 from geoseg.report.document import Document
+
+UNASSESSED: Final = (
+    "these are counted pixels, which carry the errors of both maps: assess the change map with geoseg sample "
+    "change.tif before its figures are used"
+)
+"""A warning of every change.json; on a page with an assessment it is no longer true."""
 
 
 class ComparedMap(Document):

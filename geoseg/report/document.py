@@ -1,8 +1,9 @@
 """A JSON document read into a checked value; what is in areas, assessment and change is said in files of their own."""
 
 import json
+import math
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -25,17 +26,24 @@ def read_document(kind: type[Kind], path: Path, *, made_by: Literal["run", "asse
     """
     again = f"make it again with geoseg {made_by}"
     try:
-        raw = json.loads(path.read_bytes(), parse_constant=_refuse)
+        raw = json.loads(path.read_bytes(), parse_constant=_refuse, parse_float=_finite)
     except OSError as error:
         raise ProductError(f"{path} cannot be read ({error.strerror}): {again}, or name another folder") from error
     except (ValueError, RecursionError) as error:
-        raise ProductError(f"{path} is not JSON: {again}") from error
+        reason = "nested too deep" if isinstance(error, RecursionError) else str(error)[:100]
+        raise ProductError(f"{path} is not JSON ({reason}): {again}") from error
     return parse_document(kind, raw, place=str(path), again=again), raw
 
 
-def _refuse(constant: str) -> None:
+def _refuse(constant: str) -> NoReturn:
     """Infinity and NaN are no JSON, though Python writes them."""
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant[:20]} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    """A number too large for a float would be infinity, which no JSON that is written again can hold."""
+    value = float(text)
+    return value if math.isfinite(value) else _refuse(text)
 
 
 def parse_document(kind: type[Kind], raw: Any, *, place: str, again: str) -> Kind:

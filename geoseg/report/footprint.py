@@ -13,6 +13,8 @@ _SIDE_NODES: Final = 16
 _DIGITS: Final = 7
 """Decimals of a degree: a centimetre."""
 
+_WHOLE_TURN: Final = 360 - 1e-6
+
 Ring = list[tuple[float, float]]
 
 
@@ -27,10 +29,12 @@ class Footprint:
 
 
 def find_footprint(grid: GeoBox) -> Footprint:
-    """The footprint of a grid, a pole inside it included."""
-    ring = _unwrap(_outline(grid))
+    """The footprint of a grid, a pole inside it included; one around the whole Earth is a box without a seam."""
+    ring, holds_pole = _unwrap(_outline(grid))
     west, east = min(lon for lon, _ in ring), max(lon for lon, _ in ring)
     south, north = min(lat for _, lat in ring), max(lat for _, lat in ring)
+    if east - west >= _WHOLE_TURN and not holds_pole:
+        return _band(south, north)
     first, last = math.floor((west + 180) / 360), math.ceil((east - 180) / 360)
     pieces = []
     for turn in range(first, max(first, last) + 1):
@@ -40,10 +44,15 @@ def find_footprint(grid: GeoBox) -> Footprint:
     geometry: dict[str, Any] = {"type": "Polygon", "coordinates": pieces[0]}
     if len(pieces) > 1:
         geometry = {"type": "MultiPolygon", "coordinates": pieces}
-    if east - west >= 360:
-        west, east = -180.0, 180.0
     box = (_wrap(west), south, _wrap(east) if _wrap(east) > -180 else 180.0, north)
     return Footprint(geometry=geometry, bbox=(_round(box[0]), _round(box[1]), _round(box[2]), _round(box[3])))
+
+
+def _band(south: float, north: float) -> Footprint:
+    """All longitudes between two latitudes: pieces that meet at a seam would be no valid geometry."""
+    south, north = _round(south), _round(north)
+    corners = [[-180.0, south], [180.0, south], [180.0, north], [-180.0, north], [-180.0, south]]
+    return Footprint(geometry={"type": "Polygon", "coordinates": [corners]}, bbox=(-180.0, south, 180.0, north))
 
 
 def _outline(grid: GeoBox) -> Ring:
@@ -58,11 +67,12 @@ def _outline(grid: GeoBox) -> Ring:
     to_lonlat = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
     lons, lats = to_lonlat.transform(a * cols + b * rows + c, d * cols + e * rows + f)
     known = np.isfinite(lons) & np.isfinite(lats)
+    lats = np.clip(lats, -90, 90)
     return [(float(lon), float(lat)) for lon, lat in zip(lons[known], lats[known], strict=True)]
 
 
-def _unwrap(outline: Ring) -> Ring:
-    """Longitudes that go on past 180; a ring that winds around a pole is led over that pole."""
+def _unwrap(outline: Ring) -> tuple[Ring, bool]:
+    """Longitudes that go on past 180; a ring that winds around a pole is led over that pole: then True."""
     ring = [outline[0]]
     for lon, lat in outline[1:]:
         before = ring[-1][0]
@@ -70,10 +80,10 @@ def _unwrap(outline: Ring) -> Ring:
     start, end = ring[0][0], ring[-1][0]
     around = end + (start - end + 180) % 360 - 180 - start
     if abs(around) > 180:
-        return _over_pole(ring)
+        return _over_pole(ring), True
     middle = (min(lon for lon, _ in ring) + max(lon for lon, _ in ring)) / 2
     shift = middle - _wrap(middle)
-    return [(lon - shift, lat) for lon, lat in ring]
+    return [(lon - shift, lat) for lon, lat in ring], False
 
 
 def _over_pole(ring: Ring) -> Ring:

@@ -18,7 +18,7 @@ from geoseg.report.content import MapContent, ReportContent
 from geoseg.report.facts import key_facts, provenance
 from geoseg.report.headline import make_headline
 from geoseg.report.numbers import FILTERS
-from geoseg.report.views import accuracy_views, area_views, cautions, change_views
+from geoseg.report.views import accuracy_views, area_views, cautions, change_views, warnings
 
 _HERE: Final = Path(__file__).parent
 _LEAFLET: Final = _HERE / "vendor" / "leaflet"
@@ -57,6 +57,7 @@ def _views(content: ReportContent) -> dict[str, Any]:
     views: dict[str, Any] = {
         "headline": make_headline(content),
         "cautions": cautions(content),
+        "warnings": warnings(content),
         "key_facts": key_facts(content),
         "provenance": provenance(content),
         "notes": content.record.notes if content.record and not content.change else (),
@@ -109,9 +110,15 @@ def _map_document(shown: MapContent) -> dict[str, Any]:
 
 
 def _place(bounds: MapBounds) -> str:
+    if bounds.east - bounds.west >= 360:
+        return f"{_latitudes(bounds)}, all longitudes."
     west, east = ((one + 180) % 360 - 180 for one in (bounds.west, bounds.east))
+    return f"{_latitudes(bounds)}, {_longitude(west)} to {_longitude(east)}."
+
+
+def _latitudes(bounds: MapBounds) -> str:
     south, north = (f"{abs(one):.4f}° {'N' if one >= 0 else 'S'}" for one in (bounds.south, bounds.north))
-    return f"{south} to {north}, {_longitude(west)} to {_longitude(east)}."
+    return f"{south} to {north}"
 
 
 def _longitude(degrees: float) -> str:
@@ -123,8 +130,11 @@ def _data_uri(picture: Picture) -> str:
 
 
 def _inert_json(document: Any) -> Markup:
-    """JSON that ends no script element and starts no comment; a parser of JSON reads it back."""
-    text = json.dumps(document, ensure_ascii=False, sort_keys=False, allow_nan=False)
+    """JSON that ends no script element and starts no comment; a parser of JSON reads it back.
+
+    In ASCII: half a surrogate pair, which JSON may hold, is no UTF-8.
+    """
+    text = json.dumps(document, sort_keys=False, allow_nan=False)
     return _trusted(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from geoseg.report.areas_document import Areas, ZoneRow
 from geoseg.report.assessment_document import AssessedClass, Assessment, Estimate
-from geoseg.report.change_document import Change
+from geoseg.report.change_document import UNASSESSED, Change
 from geoseg.report.content import ReportContent
 from geoseg.report.numbers import plain_number
 
@@ -35,6 +35,13 @@ def cautions(content: ReportContent) -> list[str]:
             "definition, but cut by an edge or by ground that was not observed, so kept as they are."
         )
     return found
+
+
+def warnings(content: ReportContent) -> list[str]:
+    """What a comparison warns of, but for what an assessment has settled."""
+    if content.change is None:
+        return []
+    return [one for one in content.change.warnings if content.assessment is None or one != UNASSESSED]
 
 
 def area_views(areas: Areas, colors: dict[int, str]) -> dict[str, Any]:

@@ -36,6 +36,7 @@ _PROBE: Final = 0.4
 """Where a piece is compared with its chord: off the middle, through which a curve with an inflection may pass."""
 _LEAST_SPACING: Final = 2e-5
 """Of the way across the map: where a projection bends without end, vertices do not come without end."""
+_ROUNDING: Final = 1e-9
 COARSE: Final = "the best datum shift from its CRS to the map's is not installed: borders may be metres off"
 
 
@@ -184,8 +185,16 @@ class Placer:
                 whole = bool(left[k] >= west and right[k] <= east and bottom[k] >= south and top[k] <= north)
                 part = moved if whole else polygons_of(shapely.intersection(moved, box))
                 if part is not None:
-                    found[k] = (part, whole) if k not in found else (shapely.union(found[k][0], part), False)
+                    found[k] = (part, whole) if k not in found else self._joined(geometries[k], found[k], part)
         return dict(sorted(found.items()))
+
+    def _joined(self, geometry: Any, found: tuple[Any, bool], part: Any) -> tuple[Any, bool]:
+        """A polygon's parts on two turns, and whether they are all of it: as large as it, where no place is on both."""
+        west, _, east, _ = self._reach or (0.0, 0.0, 0.0, 0.0)
+        once = east - west <= (self._source_turn or 0.0) * (1 + _ROUNDING)
+        area = float(found[0].area + part.area)
+        whole = found[1] or (once and area >= float(geometry.area) * (1 - _ROUNDING))
+        return shapely.union(found[0], part), whole
 
     def _on_pixels(self, piece: Any) -> Any | None:
         bent = shapely.transform(piece, self._pixels)

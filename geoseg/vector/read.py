@@ -1,8 +1,10 @@
 """Polygon files of the user's as valid, named zones in their own CRS. Where they lie on a map is `place`'s matter."""
 
 import re
+import sqlite3
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,11 +26,15 @@ from geoseg.vector.zone_names import matches, name_zones, printable, shown, want
 Geometries = npt.NDArray[Any]
 
 _HEAD_BYTES: Final = 1 << 16
+_SQLITE: Final = b"SQLite format 3\0"
 _POLYGON, _MULTIPOLYGON = 3, 6
 _NOT_A_FORMAT: Final = (
     "is no GeoPackage, FlatGeobuf, GeoJSON, GeoParquet or shapefile (.shp): convert it with ogr2ogr -f GPKG"
 )
-_FOREIGN: Final = (DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError, OSError)
+_ARC_OPTION: Final = "OGR_ARC_STEPSIZE"
+_ARC_DEGREES: Final = "0.05"
+"""Between the vertices of an arc: 1.3e-7 of a circle's area."""
+_FOREIGN: Final = (DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError, OSError, sqlite3.Error)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +104,7 @@ def _open_table(path: Path, *, layer: str | None, field: str | None) -> Table:
 
 def _location(path: Path, head: bytes, name: str) -> str:
     """What GDAL is given: the file, bound to the one driver that belongs to its first bytes."""
-    if head.startswith(b"SQLite format 3\0"):
+    if head.startswith(_SQLITE):
         # The SQLite driver would follow virtual tables into other files; ":" would part the prefix's path.
         return str(path) if ":" in str(path) and head[68:70] == b"GP" else f"GPKG:{path}"
     if head[:4] == b"\x00\x00\x27\x0a":
@@ -116,13 +122,21 @@ def _location(path: Path, head: bytes, name: str) -> str:
 
 def _read_ogr(path: Path, location: str, *, layer: str | None, field: str | None) -> Table:
     name = printable(path.name)
+    views = _views(path)
+    if any(one.startswith("gpkg_") for one in views):
+        raise InputError(f"{name} lists its layers by a query: make it again with ogr2ogr -f GPKG")
     layer = _choose_layer(location, name, layer)
+    if layer.lower() in views:
+        raise InputError(
+            f"{name}: its layer {printable(layer)!r} is a view, a query that may never end: export it to a table with "
+            "ogr2ogr -f GPKG"
+        )
     info = pyogrio.read_info(location, layer=layer)
     columns = [str(one) for one in info["fields"]]
     chosen = [one for one in columns if matches(one, wanted_columns(field))]
     given: dict[str, Any] = {"layer": layer, "columns": chosen, "force_2d": True, "return_fids": True}
     notes: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught, _fine_arcs():
         warnings.simplefilter("always")
         try:
             meta, fids, wkb, values = pyogrio.raw.read(location, **given)
@@ -144,6 +158,17 @@ def _read_ogr(path: Path, location: str, *, layer: str | None, field: str | None
     )
 
 
+@contextmanager
+def _fine_arcs() -> Iterator[None]:
+    """GDAL draws arcs with an edge every 4 degrees, which takes 1e-3 from the area of a circle."""
+    before = pyogrio.get_gdal_config_option(_ARC_OPTION)
+    pyogrio.set_gdal_config_options({_ARC_OPTION: _ARC_DEGREES})
+    try:
+        yield
+    finally:
+        pyogrio.set_gdal_config_options({_ARC_OPTION: before})
+
+
 def _choose_layer(location: str, name: str, layer: str | None) -> str:
     layers = {str(one): str(kind) for one, kind in pyogrio.list_layers(location)}
     listed = ", ".join(f"{printable(one)} ({kind})" for one, kind in layers.items())
@@ -157,6 +182,25 @@ def _choose_layer(location: str, name: str, layer: str | None) -> str:
     if len(able) > 1:
         raise InputError(f"{name} has {len(able)} layers of polygons, {listed}: name one (--zone-layer, --aoi-layer)")
     return able[0]
+
+
+def _views(path: Path) -> set[str]:
+    """Names of the views of a GeoPackage, in small letters; none of any other file.
+
+    Raises:
+        InputError: it cannot be looked into.
+    """
+    with path.open("rb") as stream:
+        if stream.read(len(_SQLITE)) != _SQLITE:
+            return set()
+    for mode in ("mode=ro", "immutable=1"):  # the second where the write-ahead log cannot be opened
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)) as base:
+            try:
+                found = base.execute("SELECT name FROM sqlite_master WHERE type = 'view'").fetchall()
+            except sqlite3.OperationalError:
+                continue
+            return {str(one).lower() for (one,) in found}
+    raise InputError(f"{printable(path.name)} is damaged or locked: copy it again")
 
 
 def _utf8_after_all(values: list[Any]) -> list[Any]:

@@ -26,7 +26,7 @@ _DRIVERS: Final = {".gpkg": "GPKG", ".fgb": "FlatGeobuf", ".geojson": "GeoJSON"}
 SUFFIXES: Final = (*_DRIVERS, ".parquet")
 _GPKG_VERSION: Final = "1.2"
 """Read without a warning by every GDAL since 2.3; nothing here needs a later one."""
-_INDEX_BYTES: Final = 2**23
+_INDEX_BYTES: Final = 2**22
 """Memory in which GDAL builds the spatial index of a GeoPackage before it goes on in the file."""
 _SIDE_FILES: Final = ("-journal", "-wal", "-shm")
 _COLUMNS: Final = (

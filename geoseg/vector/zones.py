@@ -4,6 +4,7 @@ The share of a pixel inside a zone is `coverage`'s, its ground area PixelArea's.
 with the map's width, never with its height.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,11 +30,16 @@ Indices = npt.NDArray[np.intp]
 Bools = npt.NDArray[np.bool_]
 Geometries = npt.NDArray[Any]
 
-BLOCK: Final = 512
+BLOCK: Final = 256
 _AT_ONCE: Final = 8
 """Zones whose pixels in a block are held together."""
 _OVERLAP: Final = 1e-11
 """Overlap relative to the zones' area below which it is rounding."""
+_SAMPLE: Final = 200
+_CROWD: Final = 50
+"""Others around a zone, on average."""
+_MOST_LOOKED: Final = 50_000
+"""Pairs that are intersected to name those that overlap."""
 
 
 def measure_rows(
@@ -178,22 +184,33 @@ def _array(geometries: Sequence[Any]) -> Geometries:
 def _union(drawn: Geometries) -> Any | None:
     """The union of zones where some overlap, None where none do."""
     near = drawn[shapely.is_geometry(drawn)]
-    if len(near) < 2 or shapely.coverage_is_valid(near):
+    if len(near) < 2 or (not _crowded(near) and shapely.coverage_is_valid(near)):
         return None
     union, total = shapely.union_all(near), float(shapely.area(near).sum())
     return union if total - union.area > _OVERLAP * total else None
 
 
-def _overlapping(names: Sequence[str], drawn: Geometries) -> list[str]:
-    """Pairs of zones that overlap, as "a / b"."""
-    first, second = shapely.STRtree(drawn).query(drawn, predicate="intersects")
-    first, second = first[first < second], second[first < second]
-    if not len(first):
-        return []
-    common = shapely.area(shapely.intersection(drawn[first], drawn[second]))
-    least = np.minimum(shapely.area(drawn[first]), shapely.area(drawn[second]))
-    real = np.flatnonzero(common > _OVERLAP * least)
-    return [f"{names[first[k]]} / {names[second[k]]}" for k in real[np.argsort(-common[real], kind="stable")]]
+def _crowded(drawn: Geometries) -> bool:
+    """Whether zones have so many others around them that looking at all pairs takes longer than their union."""
+    some = drawn[:: math.ceil(len(drawn) / _SAMPLE)]
+    return int(shapely.STRtree(drawn).query(some).shape[1]) > _CROWD * len(some)
+
+
+def _overlapping(names: Sequence[str], drawn: Geometries) -> tuple[list[str], bool]:
+    """Pairs of zones that overlap, as "a / b", the largest first; False: the search was cut short."""
+    tree, areas = shapely.STRtree(drawn), shapely.area(drawn)
+    found: list[tuple[float, str]] = []
+    looked = 0
+    for first in range(len(drawn)):
+        near = tree.query(drawn[first])
+        near = np.sort(near[near > first])[: _MOST_LOOKED - looked]
+        looked += len(near)
+        common = shapely.area(shapely.intersection(drawn[first], drawn[near]))
+        for second in np.flatnonzero(common > _OVERLAP * np.minimum(areas[first], areas[near])):
+            found.append((-float(common[second]), f"{names[first]} / {names[near[second]]}"))
+        if looked >= _MOST_LOOKED:
+            break
+    return [pair for _, pair in sorted(found, key=lambda one: one[0])], looked < _MOST_LOOKED
 
 
 def _zone(zones: Zones, index: int, placed: Placed, ground_m2: float, meter: _Meter) -> ZoneArea:
@@ -226,12 +243,12 @@ def _notes(found: _Located) -> Iterator[str]:
 
 def _overlap_notes(found: _Located) -> Iterator[str]:
     near = np.flatnonzero(found.known & shapely.is_geometry(found.placed.drawn))
-    pairs = _overlapping([found.zones.names[k] for k in near], found.placed.drawn[near])
-    yield f"zones overlap, so that their sum exceeds the whole: {shown(pairs)}"
+    pairs, every = _overlapping([found.zones.names[k] for k in near], found.placed.drawn[near])
+    yield f"zones overlap, so that their sum exceeds the whole: {shown(pairs)}{'' if every else ', perhaps others'}"
 
 
 def _ambiguous(zones: Zones) -> Bools:
-    """True where an edge spans more than 180 degrees of longitude, as one across the antimeridian would."""
+    """True where an edge spans over half a turn of longitude, as one across the antimeridian would, but no whole."""
     wide = np.zeros(len(zones.names), bool)
     if not zones.crs.is_geographic:
         return wide
@@ -239,5 +256,6 @@ def _ambiguous(zones: Zones) -> Bools:
     left, _, right, _ = shapely.bounds(zones.geometries).T
     for k in np.flatnonzero(right - left > half):
         points, part = shapely.get_coordinates(shapely.get_parts(zones.geometries[k]), return_index=True)
-        wide[k] = (np.abs(np.diff(points[:, 0]))[np.diff(part) == 0] > half).any()
+        span = np.abs(np.diff(points[:, 0]))[np.diff(part) == 0]
+        wide[k] = ((span > half) & (np.abs(span - 2 * half) > 1e-9 * half)).any()
     return wide

@@ -21,7 +21,7 @@ from geoseg.raster.classmap import ClassMap, read_classmap, read_rows
 from geoseg.raster.safety import raster_env
 from geoseg.workflows.final_map import replace_classes, write_final_map
 from geoseg.workflows.open_map import open_classmap
-from geoseg.workflows.output_file import check_free, move
+from geoseg.workflows.output_file import check_free, move, writing
 from geoseg.workflows.zones import ZoneFile
 
 
@@ -83,6 +83,7 @@ def measure_areas(request: AreaRequest) -> Measured:
         SettingsError: a suffix, the definition or the legend is refused.
         InputError: the zones cannot be used.
         ProductError: a file is in the way, or the map cannot be read.
+        ResourceError: `out` cannot be written.
     """
     _check(request)
     with raster_env():
@@ -152,12 +153,8 @@ def _final(
 
 
 def _write_report(measured: Measured, out: Path) -> None:
-    beside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     text = measured.report.to_csv(measured.patches)
     if out.suffix.lower() == ".json":
         text = json.dumps(measured.to_json(), indent=2, ensure_ascii=False) + "\n"
-    try:
+    with writing(out) as beside:
         beside.write_text(text, encoding="utf-8")
-        move(beside, out)
-    finally:
-        beside.unlink(missing_ok=True)

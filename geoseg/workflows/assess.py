@@ -1,7 +1,6 @@
 """A class map and a labelled sample of it become accuracy and error-adjusted areas: a folder of three files."""
 
 import json
-import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from geoseg.errors import ProductError
 from geoseg.raster.classmap import read_classmap
 from geoseg.raster.safety import find_local_file, raster_env
 from geoseg.vector.points import read_points, to_csv
-from geoseg.workflows.output_file import move
+from geoseg.workflows.output_file import writing
 from geoseg.workflows.sample import design_path, identify, stratified_rows
 
 ASSESSMENT: Final = "assessment.json"
@@ -107,9 +106,5 @@ def _write(assessment: Assessment, out: Path) -> None:
     out.mkdir(exist_ok=True)
     (out / ASSESSMENT).unlink(missing_ok=True)
     for name, text in texts.items():
-        beside = out / f".{name}.{os.getpid()}.tmp"
-        try:
+        with writing(out / name) as beside:
             beside.write_text(text, encoding="utf-8")
-            move(beside, out / name)
-        finally:
-            beside.unlink(missing_ok=True)

@@ -19,6 +19,7 @@ from geoseg.outcome import RunRecord
 from geoseg.raster.classmap import ClassMap, read_rows
 from geoseg.raster.reconcile import read_rows_on, same_lattice
 from geoseg.raster.safety import find_local_file, find_local_path, plain
+from geoseg.report.change_document import UNASSESSED
 from geoseg.workflows.open_map import open_classmap
 from geoseg.workflows.product import RECORD, file_sha256, read_product
 from geoseg.workflows.progress import Progress
@@ -147,10 +148,7 @@ def warn_of(pair: MapPair, table: ChangeTable) -> Iterator[str]:
             f"the classes of {' and '.join(unnamed)} have no names: equal numbers were taken for equal classes; name "
             "them with --legend"
         )
-    yield (
-        "these are counted pixels, which carry the errors of both maps: assess the change map with geoseg sample "
-        "change.tif before its figures are used"
-    )
+    yield UNASSESSED
 
 
 def list_notes(pair: MapPair, request: ChangeRequest, years: float | None) -> Iterator[str]:

@@ -1,7 +1,6 @@
 """The page of a finished run or change: what it left is gathered and drawn; what the page says belongs to `report`."""
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +17,7 @@ from geoseg.report.content import ReportContent
 from geoseg.report.document import parse_document, read_document
 from geoseg.report.page import render_page
 from geoseg.report.pdf import render_pdf
-from geoseg.workflows.output_file import move
+from geoseg.workflows.output_file import writing
 from geoseg.workflows.product import check_bytes, file_sha256, read_product
 from geoseg.workflows.report_map import draw_map, find_scene
 
@@ -51,7 +50,7 @@ def write_report(folder: Path, sources: ReportSources | None = None, *, pdf: boo
         ProductError: the folder is no finished product or was changed since, or the assessment is damaged or of
             another map.
         SceneError: the scene cannot be read, or is not that of this run.
-        ResourceError: the PDF cannot be made here.
+        ResourceError: the PDF cannot be made here, or the folder cannot be written.
     """
     record = read_product(folder)
     check_bytes(folder, record, _SHOWN)
@@ -63,7 +62,8 @@ def write_report(folder: Path, sources: ReportSources | None = None, *, pdf: boo
     if pdf:
         contents[REPORT_PDF] = render_pdf(page)
     for name, content in contents.items():
-        _replace(folder / name, content)
+        with writing(folder / name) as beside:
+            beside.write_bytes(content)
     if not pdf:
         (folder / REPORT_PDF).unlink(missing_ok=True)
     return tuple(folder / name for name in contents)
@@ -140,13 +140,3 @@ def _map_sha256(classmap: ClassMap) -> str:
     for _, labels in read_rows(classmap):
         pixels.add(labels)
     return digest_map(pixels.sha256, crs=str(classmap.grid.crs), transform=tuple(classmap.grid.transform))
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Written beside its place and renamed: a reader never sees half a page."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_bytes(content)
-        move(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)

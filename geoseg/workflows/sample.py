@@ -1,8 +1,7 @@
 """A finished class map becomes a stratified reference sample: points to be labelled, and the design they are from."""
 
 import math
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from pyproj import Transformer
 
 from geoseg.accuracy.allocation import SampleSize, share_out
 from geoseg.accuracy.design import MapIdentity, SampleDesign, SamplePoint, Stratum
-from geoseg.accuracy.draw import Survey, draw, survey
+from geoseg.accuracy.draw import Drawn, Survey, draw, survey
 from geoseg.accuracy.eligible import NEAR_BORDER, NO_STRATUM, StratumRows, stratify
 from geoseg.accuracy.response import CLASS_COLUMN, ID_COLUMN, INTERPRETER_COLUMN
 from geoseg.core.area import PixelArea
@@ -27,7 +26,7 @@ from geoseg.raster.classmap import ClassMap, read_rows
 from geoseg.raster.safety import plain, raster_env
 from geoseg.vector.points import POINT_SUFFIXES, Column, read_points, write_points
 from geoseg.workflows.open_map import open_classmap
-from geoseg.workflows.output_file import check_free, move
+from geoseg.workflows.output_file import check_free, writing
 
 Floats = npt.NDArray[np.float64]
 
@@ -101,15 +100,8 @@ def sample(source: str, out: Path, request: SampleRequest, *, overwrite: bool = 
         seed=request.seed,
         buffer_pixels=request.buffer_pixels,
         excluded_m2=_excluded(found, request.buffer_pixels),
-        left_out_m2={
-            one.name: found.mapped.area_m2(one.id)
-            for one in classmap.legend
-            if found.mapped.pixels.get(one.id) and not found.classes.pixels.get(one.id)
-        },
-        points=tuple(
-            SamplePoint(id=number, row=one.row, col=one.col, stratum=one.stratum, map_class=one.map_class)
-            for number, one in enumerate(drawn, start=1)
-        ),
+        left_out_m2=_left_out(found, classmap.legend),
+        points=_numbered(drawn),
     )
     _write(design, out, names=names, hide_class=request.hide_class)
     return design
@@ -194,6 +186,23 @@ def _sizes(tally: AreaTally, names: Legend, points: Mapping[int, int]) -> tuple[
     )
 
 
+def _numbered(drawn: Sequence[Drawn]) -> tuple[SamplePoint, ...]:
+    return tuple(
+        SamplePoint(
+            id=number, row=one.row, col=one.col, stratum=one.stratum, map_class=one.map_class, weight=one.weight
+        )
+        for number, one in enumerate(drawn, start=1)
+    )
+
+
+def _left_out(found: Survey, legend: Legend) -> dict[str, float]:
+    return {
+        one.name: found.mapped.area_m2(one.id)
+        for one in legend
+        if found.mapped.pixels.get(one.id) and not found.classes.pixels.get(one.id)
+    }
+
+
 def _excluded(found: Survey, buffer_pixels: int) -> dict[str, float]:
     reasons = {
         NODATA: "no class (nodata or masked)",
@@ -206,18 +215,12 @@ def _excluded(found: Survey, buffer_pixels: int) -> dict[str, float]:
 def _write(design: SampleDesign, out: Path, *, names: Legend, hide_class: bool) -> None:
     """The design first: points without one are of no use."""
     x, y = (np.array(one, float) for one in zip(*(design.xy_of(point) for point in design.points), strict=True))
-    points = out.with_name(f".{out.stem}.{os.getpid()}.tmp{out.suffix}")
-    beside = out.with_name(f".{out.stem}.{os.getpid()}.tmp.json")
-    try:
+    with writing(out) as points:
         write_points(
             points, _columns(design, names, x, y, hide_class=hide_class), x=x.tolist(), y=y.tolist(), crs=design.map.crs
         )
-        beside.write_text(design.to_text(), encoding="utf-8")
-        move(beside, design_path(out))
-        move(points, out)
-    finally:
-        points.unlink(missing_ok=True)
-        beside.unlink(missing_ok=True)
+        with writing(design_path(out)) as beside:
+            beside.write_text(design.to_text(), encoding="utf-8")
 
 
 def _columns(design: SampleDesign, names: Legend, x: Floats, y: Floats, *, hide_class: bool) -> dict[str, Column]:

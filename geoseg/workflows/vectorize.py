@@ -1,6 +1,5 @@
 """Polygons of a finished class map, as a file."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -12,7 +11,7 @@ from geoseg.raster.safety import raster_env
 from geoseg.vector.trace import trace_polygons
 from geoseg.vector.write import SUFFIXES, PolygonSummary, write_polygons
 from geoseg.workflows.open_map import open_classmap
-from geoseg.workflows.output_file import check_free, move
+from geoseg.workflows.output_file import check_free, writing
 
 _CACHE_MB: Final = 16
 """Holds the row of blocks that is read: a larger cache of GDAL would only keep what is never asked for again."""
@@ -34,14 +33,14 @@ def vectorize(
     Raises:
         SettingsError: the suffix is not known, the legend cannot be read, or `simplify_m` is no length.
         ProductError: `out` exists and may not be replaced, or the map cannot be read.
+        ResourceError: `out` cannot be written.
     """
     if out.suffix.lower() not in SUFFIXES:
         raise SettingsError(f"{out}: suffix {out.suffix or 'none'} is not one of {', '.join(SUFFIXES)}")
     check_free(out, overwrite=overwrite, reading=(source, legend))
     with raster_env(cache_mb=_CACHE_MB):
         classmap = open_classmap(source, nodata=nodata, legend=legend)
-        beside = out.with_name(f".{out.stem}.{os.getpid()}.tmp{out.suffix}")
-        try:
+        with writing(out) as beside:
             summary = write_outlines(
                 classmap,
                 beside,
@@ -49,9 +48,6 @@ def vectorize(
                 simplify_m=simplify_m,
                 metadata={"GEOSEG_CLASSMAP": Path(source).name},
             )
-            move(beside, out)
-        finally:
-            beside.unlink(missing_ok=True)
     return summary
 
 

@@ -1,5 +1,6 @@
 """Laws of drawing: without replacement, the asked number, in proportion to area, blind to how rows are cut."""
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -15,6 +16,7 @@ from scipy import stats
 from geoseg.accuracy.draw import Drawn, Survey, draw, survey
 from geoseg.accuracy.eligible import NEAR_BORDER, NO_STRATUM, StratumRows, stratify
 from geoseg.core.area import PixelArea
+from geoseg.core.window import Window
 from geoseg.errors import ProductError
 
 Labels = npt.NDArray[np.uint8]
@@ -115,6 +117,35 @@ def test_points_fall_in_proportion_to_ground_area() -> None:
     assert stats.chisquare(counts).pvalue < 1e-100  # not in proportion to pixels
     columns = np.bincount([one.col // 250 for one in points], minlength=16)
     assert stats.chisquare(columns).pvalue > 0.01
+
+
+@pytest.mark.parametrize("count", [50, 70, 80])
+def test_weights_undo_that_pixels_run_out(count: int) -> None:
+    """Many of eighty pixels between the equator and 60 degrees: the northern half's share of the ground, from 120
+    samples. Unweighed it is far off, as small pixels are nearly all that is left; of all eighty it is exact."""
+    labels = np.ones((40, 2), np.uint8)
+    area = PixelArea(GeoBox(labels.shape, Affine(1, 0, 0, 0, -1.5, 60), "EPSG:4326"))
+    source = source_of(labels, 7)
+    found = survey(source, area)
+    ground = area.of(Window(row=0, col=0, height=40, width=2))[:, 0]
+    truth = ground[:20].sum() / ground.sum()
+    plain, weighed = [], []
+    for seed in range(120):
+        points = draw(source, found, {1: count}, seed=seed, area=area)
+        north, weights = np.array([one.row < 20 for one in points]), np.array([one.weight for one in points])
+        assert weights.mean() == pytest.approx(1)
+        plain.append(north.mean())
+        weighed.append(weights @ north / count)
+    noise = np.std(weighed) / math.sqrt(120)
+    assert np.mean(weighed) == pytest.approx(truth, abs=4 * noise + 1e-8)
+    assert np.mean(plain) - truth > 4 * noise
+
+
+def test_points_of_one_zone_weigh_the_same() -> None:
+    labels = np.ones((20, 20), np.uint8)
+    area = PixelArea(GeoBox(labels.shape, Affine(10, 0, 7e5, 0, -10, 5e6), "EPSG:32632"))
+    source = source_of(labels, 6)
+    assert {one.weight for one in draw(source, survey(source, area), {1: 300}, seed=0, area=area)} == {1.0}
 
 
 def test_every_pixel_of_an_equal_area_class_has_the_same_chance() -> None:

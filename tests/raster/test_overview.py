@@ -105,6 +105,39 @@ def test_a_pixel_shows_the_class_of_its_ground(tmp_path: Path, name: str) -> Non
     assert frame.bounds.east - frame.bounds.west < 10
 
 
+@pytest.mark.parametrize("west", [-180, 0, 100, -180.5])
+def test_a_map_of_the_world_is_shown_whole(tmp_path: Path, west: float) -> None:
+    """Wherever its first column lies: every column of it is in the picture, on its own longitude."""
+    grid = GeoBox((160, 360), Affine(1, 0, west, 0, -1, 80), "EPSG:4326")
+    labels = write_map(tmp_path, grid)
+    frame = plan_frame(grid)
+    assert frame.bounds.east - frame.bounds.west == 360
+    assert (frame.bounds.west + 360 - west) % 360 == pytest.approx(0, abs=1e-9)
+    found = decode(draw_classes(read_classmap(tmp_path / "classes.tif"), frame).picture)[0]
+    height, width = found.shape
+    cols = (np.arange(width) + 0.5) / width * 360
+    rows = 80 - np.degrees(
+        np.arctan(np.sinh(np.arcsinh(np.tan(np.radians(80))) * (1 - 2 * (np.arange(height) + 0.5) / height)))
+    )
+    sure = np.ix_(abs(rows % BLOCK - BLOCK / 2) < 6, abs(cols % BLOCK - BLOCK / 2) < 6)
+    expected = labels[np.ix_(rows.astype(int), cols.astype(int))]
+    np.testing.assert_array_equal(found[sure], expected[sure])
+    assert set(cols[sure[1][0]].astype(int) // BLOCK) == set(range(23))
+
+
+def test_the_whole_turn_is_of_the_ground_not_of_the_nodes() -> None:
+    """What is round the Earth in another CRS, or round a pole, has the whole turn; a gap narrower than nodes stays."""
+    world = GeoBox((400, 400), Affine(100_187.5, 0, -20_037_500, 0, -100_187.5, 20_037_500), "EPSG:3857")
+    polar = GeoBox((100, 100), Affine(40_000, 0, -1e6, 0, -40_000, 3e6), "EPSG:3995")
+    quarter = GeoBox((100, 100), Affine(40_000, 0, 0, 0, -40_000, 0), "EPSG:3995")
+    nearly = GeoBox((100, 358), Affine(1, 0, -176, 0, -1, 50), "EPSG:4326")
+    widths = [
+        bounds.east - bounds.west for bounds in (plan_frame(one).bounds for one in (world, polar, quarter, nearly))
+    ]
+    assert widths == pytest.approx([360, 360, 90, 358])
+    assert plan_frame(nearly).bounds.west == pytest.approx(-176)
+
+
 def test_a_palette_image_tells_classes_by_color(tmp_path: Path) -> None:
     write_map(tmp_path, GRIDS["utm"])
     classmap = read_classmap(tmp_path / "classes.tif")

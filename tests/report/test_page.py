@@ -12,6 +12,7 @@ import pytest
 from geoseg.core.legend import LandClass, Legend
 from geoseg.errors import ProductError
 from geoseg.outcome import RunRecord
+from geoseg.report.change_document import UNASSESSED
 from geoseg.report.numbers import digits_of
 from geoseg.report.target import find_target
 from geoseg.workflows.product import read_product
@@ -23,6 +24,8 @@ from tests.report.products import a_legend, make_change, make_run
 HOSTILE = "<script>alert(1)</script>"
 HOSTILE_FILE = "a\"b'c&d<img src=x onerror=alert(2)>.tif"
 
+MATRIX = made_documents.assessment("")["matrix"]
+
 
 def report(out: Path, record: RunRecord, *, assessment: dict[str, Any] | None = None) -> Page:
     """The page of a product, with an assessment of its map if asked."""
@@ -32,7 +35,7 @@ def report(out: Path, record: RunRecord, *, assessment: dict[str, Any] | None = 
         folder.mkdir(exist_ok=True)
         (folder / "assessment.json").write_text(json.dumps(assessment))
         sources = ReportSources(assessment=folder)
-    return Page(build_report(out, record, sources))
+    return Page(build_report(out, record, sources).encode("utf-8").decode("utf-8"))
 
 
 def sha256(path: Path) -> str:
@@ -171,7 +174,15 @@ def test_an_assessment_of_another_map_is_refused(tmp_path: Path) -> None:
     [
         ({"classes": None}, r"classes: .*make it again with geoseg assess"),
         ({"confidence_level": 2}, "confidence_level"),
+        ({"confidence_level": 0.2}, "confidence_level"),
+        ({"confidence_level": 0.9999}, "confidence_level"),
         ({"overall_accuracy": {"value": "x"}}, r"overall_accuracy\.value"),
+        ({"matrix": {**MATRIX, "counts": [[276, 24]]}}, r"matrix: .*counts are not 2 rows of 2"),
+        ({"matrix": {**MATRIX, "counts": [[276, 24], [9]]}}, r"matrix: .*counts are not 2 rows of 2"),
+        ({"matrix": {**MATRIX, "counts": [[276, 24], [9, -1]]}}, r"matrix\.counts\.1\.1"),
+        ({"matrix": {**MATRIX, "proportions": [[0.5], [0.5]]}}, r"matrix: .*proportions are not 2 rows of 2"),
+        ({"matrix": {**MATRIX, "proportions": [[0.5, 0.5], [1.5, 0]]}}, r"matrix\.proportions\.1\.0"),
+        ({"notes": [10**400]}, r"notes\.0"),
     ],
 )
 def test_a_damaged_assessment_is_refused_in_one_line(tmp_path: Path, change: dict[str, Any], words: str) -> None:
@@ -182,13 +193,26 @@ def test_a_damaged_assessment_is_refused_in_one_line(tmp_path: Path, change: dic
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", "\xff", json.dumps({**made_documents.areas(), "more": float("nan")})])
+NOT_FINITE = [json.dumps({**made_documents.areas(), "more": 0})[:-2] + one + "}" for one in ("NaN", "1e999", "-1e400")]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "\xff", '{"a":' * 5000 + "1" + "}" * 5000, *NOT_FINITE])
 def test_what_is_no_document_is_refused(tmp_path: Path, text: str) -> None:
     out = tmp_path / "out"
     record = make_run(out)
     (out / "areas.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(ProductError, match=r"areas\.json.*make it again with geoseg run"):
         report(out, record)
+
+
+def test_what_no_page_shows_does_no_harm(tmp_path: Path) -> None:
+    """Half a surrogate pair and a whole number beyond all floats, under keys that nobody asked for."""
+    out = tmp_path / "out"
+    record = make_run(out)
+    document = {**made_documents.assessment(sha256(out / "classes.tif")), "half": "\ud83d", "many": 10**400}
+    page = report(out, record, assessment=document)
+    (text,) = (text for text in page.data.values() if "10000000000000000" in text)
+    assert json.loads(text)["assessment.json"]["half"] == "\ud83d"
 
 
 def test_forest_is_said_only_where_something_says_it(tmp_path: Path) -> None:
@@ -244,6 +268,52 @@ def test_an_assessed_change_has_its_estimates_first(tmp_path: Path) -> None:
     places = [text.index(one) for one in ("Error-adjusted loss of class “forest”", "3,870 ± 176", "Mapped loss of")]
     assert places == sorted(places)
     assert text.index("Mapped loss of") < text.index("Mapped gain of")
+
+
+def test_only_a_change_without_assessment_asks_for_one(tmp_path: Path) -> None:
+    """The other warnings stay; what asks is the very sentence that geoseg change writes."""
+    out = tmp_path / "out"
+    change = made_documents.change(warnings=["The maps are of different seasons.", UNASSESSED])
+    record = make_change(out, change)
+    assert "assess the change map with geoseg sample" in report(out, record).text
+    assessed = report(out, record, assessment=made_documents.assessment(sha256(out / "change.tif"))).text
+    assert "assess the change map" not in assessed
+    assert "The maps are of different seasons." in assessed
+    make_change(out, made_documents.change(warnings=[UNASSESSED]))
+    assert (
+        "Before these figures are used"
+        not in report(out, record, assessment=made_documents.assessment(sha256(out / "change.tif"))).text
+    )
+
+
+def part_of_it() -> dict[str, Any]:
+    """An assessment whose sample was drawn where a third of the mapped forest is."""
+    document = made_documents.assessment("")
+    document["classes"][1] |= {"mapped_m2": 1.2e7, "area_m2": {**document["classes"][1]["area_m2"], "value": 1.3e7}}
+    return document
+
+
+def test_a_sample_of_a_part_says_so_first(tmp_path: Path) -> None:
+    """The figure of the whole is the mapped one and comes first; the estimate is of the part, in words."""
+    out = tmp_path / "out"
+    record = make_run(out)
+    document = part_of_it() | {"map": {"name": "classes.tif", "sha256": sha256(out / "classes.tif")}}
+    text = " ".join(report(out, record, assessment=document).text.split())
+    label = "Error-adjusted area of class “forest”, in the sampled part alone"
+    places = [text.index(one) for one in ("Mapped area of class “forest”", label)]
+    assert places == sorted(places)
+    assert "a part of the map that holds 1,200.00 of the 3,600.00 ha mapped as forest" in text
+    assert "no figure for the whole" in text
+
+
+def test_a_sample_of_a_part_of_a_change_says_so(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    record = make_change(out, made_documents.change())
+    document = part_of_it() | {"map": {"name": "change.tif", "sha256": sha256(out / "change.tif")}}
+    document["classes"][1] |= {"name": "forest loss", "mapped_m2": 3.0e6}
+    text = " ".join(report(out, record, assessment=document).text.split())
+    assert "Error-adjusted loss of class “forest”, in the sampled part alone" in text
+    assert "a part of the map that holds 300.00 of the 400.00 ha mapped as forest loss" in text
 
 
 def test_a_definition_of_both_maps_names_their_change(tmp_path: Path) -> None:

@@ -51,6 +51,17 @@ def test_a_footprint_is_valid_wherever_it_lies(west: float, south: float, size: 
     assert (right - left) % 360 == pytest.approx(size, abs=1e-5)
 
 
+@pytest.mark.parametrize("west", [-180.0, 0.0, 100.0, -180.5])
+def test_the_whole_earth_is_one_valid_box(west: float) -> None:
+    """Pieces that meet where the grid begins would be an invalid MultiPolygon; latitudes end at the poles."""
+    found = find_footprint(GeoBox((181, 360), Affine(1, 0, west, 0, -1, 90.5), "EPSG:4326"))
+    shape = shapely.geometry.shape(found.geometry)
+    assert shape.is_valid
+    assert shape.equals(shapely.box(-180, -90, 180, 90))
+    assert shapely.is_ccw(shape.exterior)
+    assert found.bbox == (-180, -90, 180, 90)
+
+
 def test_a_projected_grid_across_180_degrees() -> None:
     """The pieces' area on the ellipsoid is that of the grid's pixels; every corner is on the outline."""
     grid = GeoBox((100, 120), Affine(1000, 0, 700_000, 0, -1000, 5_000_000), "EPSG:32660")

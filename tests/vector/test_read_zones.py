@@ -2,11 +2,15 @@
 
 import json
 import shutil
+import sqlite3
+import struct
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import geopandas
+import numpy as np
 import pyogrio
 import pytest
 import shapely
@@ -156,6 +160,24 @@ def test_what_gdal_says_is_a_note(tmp_path: Path) -> None:
     assert zones.notes == ("open.geojson: Non closed ring detected",)
 
 
+def test_a_circle_of_arcs_is_a_circle(tmp_path: Path) -> None:
+    """A CURVEPOLYGON of two arcs; the option of the process is as it was."""
+    points = [(-1000, 0), (0, 1000), (1000, 0), (0, -1000), (-1000, 0)]
+    arcs = struct.pack("<BII", 1, 8, 5) + b"".join(struct.pack("<dd", *one) for one in points)
+    wkb = np.array([struct.pack("<BII", 1, 10, 1) + arcs], object)
+    pyogrio.raw.write(
+        tmp_path / "zones.gpkg",
+        wkb,
+        [np.array(["circle"], object)],
+        ["name"],
+        crs="EPSG:32633",
+        geometry_type="Unknown",
+    )
+    zones = read(tmp_path / "zones.gpkg")
+    assert zones.geometries[0].area == pytest.approx(np.pi * 1e6, rel=2e-7)
+    assert pyogrio.get_gdal_config_option("OGR_ARC_STEPSIZE") is None
+
+
 def test_infinite_coordinates_are_left_out(tmp_path: Path) -> None:
     bad = shapely.Polygon([(0, 0), (1, float("inf")), (2, 0)])
     zones = read(write(tmp_path / "zones.fgb", {"name": ["a", "b"]}, [BOXES[0], bad], SPATIAL_INDEX="NO"))
@@ -189,6 +211,49 @@ def test_layers(tmp_path: Path) -> None:
         read(write(tmp_path / "towns.gpkg", {"name": ["p"]}, [shapely.Point(0, 0)]))
     with pytest.raises(InputError, match="has no layers: name none"):
         read(write(tmp_path / "zones.parquet", {"name": list("abc")}), layer="a")
+
+
+ENDLESS = (
+    "CREATE VIEW endless AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
+    "SELECT zones.* FROM zones, n"
+)
+
+
+def alter(path: Path, *statements: str) -> Path:
+    with closing(sqlite3.connect(path)) as base, base:
+        for one in statements:
+            base.execute(one)
+    return path
+
+
+def list_as(name: str) -> list[str]:
+    """A view beside the table "zones", as a layer."""
+    return [
+        f"INSERT INTO gpkg_contents (table_name, data_type, identifier, srs_id) SELECT '{name}', 'features', '{name}', "
+        "srs_id FROM gpkg_contents",
+        f"INSERT INTO gpkg_geometry_columns SELECT '{name}', column_name, geometry_type_name, srs_id, z, m FROM "
+        "gpkg_geometry_columns",
+    ]
+
+
+def test_a_view_is_refused_before_it_runs(tmp_path: Path) -> None:
+    """Its query may never end; the table beside it is read."""
+    path = alter(write(tmp_path / "zones.gpkg", {"name": list("abc")}), ENDLESS, *list_as("endless"))
+    assert read(path, layer="zones").names == ("a", "b", "c")
+    with pytest.raises(InputError, match="its layer 'endless' is a view, a query that may never end: export it"):
+        read(path, layer="endless")
+    alter(
+        path, *(f"DELETE FROM {one} WHERE table_name = 'zones'" for one in ("gpkg_contents", "gpkg_geometry_columns"))
+    )
+    with pytest.raises(InputError, match="its layer 'endless' is a view"):
+        read(path)
+
+
+def test_a_list_of_layers_that_is_a_view_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "zones.gpkg", {"name": list("abc")})
+    alter(path, "ALTER TABLE gpkg_contents RENAME TO c", "CREATE VIEW gpkg_contents AS SELECT * FROM c")
+    with pytest.raises(InputError, match=r"zones\.gpkg lists its layers by a query: make it again"):
+        read(path)
 
 
 @pytest.mark.parametrize("suffix", [".gpkg", ".fgb", ".shp", ".parquet"])

@@ -185,6 +185,36 @@ def test_overlaps_are_measured_and_said() -> None:
     assert table.notes == ("zones overlap, so that their sum exceeds the whole: west / east",)
 
 
+@pytest.mark.parametrize("crowded", [False, True])
+def test_a_crowd_of_zones_is_not_compared_pair_by_pair(monkeypatch: pytest.MonkeyPatch, crowded: bool) -> None:
+    """Circles that nearly all overlap: what they count twice is their sum less their union; the pairs are bounded."""
+    grid, rng = GRIDS["north"], np.random.default_rng(4)
+    count, most = (120, 500) if crowded else (20, 190)
+    centres = rng.uniform((400_400, 5_549_400), (400_700, 5_549_700), (count, 2))
+    circles = [shapely.Point(centre).buffer(290) for centre in centres]
+    intersection, compared = shapely.intersection, []
+
+    def compare(first: Any, second: Any) -> Any:
+        compared.append(np.size(second) if np.ndim(first) == 0 else 0)
+        return intersection(first, second)
+
+    def look_at_all_pairs(_: object) -> bool:
+        assert not crowded
+        return False
+
+    monkeypatch.setattr(shapely, "intersection", compare)
+    monkeypatch.setattr(shapely, "coverage_is_valid", look_at_all_pairs)
+    monkeypatch.setattr("geoseg.vector.zones._MOST_LOOKED", 500, raising=False)
+    table = measure(grid, make_zones(32633, circles))
+    assert sum(compared) == most
+    (joint,) = measure(grid, make_zones(32633, [shapely.union_all(circles)])).zones
+    total = sum(one.footprint_m2 for one in table.zones)
+    assert table.overlap_m2 == pytest.approx(total - joint.footprint_m2, rel=1e-9)
+    (note,) = table.notes
+    assert note.startswith("zones overlap, so that their sum exceeds the whole: ")
+    assert note.endswith(" more, perhaps others" if crowded else " more")
+
+
 @pytest.mark.parametrize(
     ("crs", "transform"),
     [
@@ -203,6 +233,40 @@ def test_zones_meet_at_the_antimeridian(crs: str, transform: Affine) -> None:
     expected = geodesic_m2(shapely.box(-0.7, 16.5, 0.3, 17.5))
     assert sum(one.area_m2[1] for one in halves.zones) == pytest.approx(expected, rel=1e-6)
     assert whole.area_m2[1] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("grid", "zone"),
+    [
+        (
+            GeoBox((200, 400), Affine(0.005, 0, 179, 0, -0.005, 18), "EPSG:4326"),
+            shapely.union(shapely.box(179, 17, 180, 18), shapely.box(-180, 17, -179, 18)),
+        ),
+        (
+            GeoBox((200, 400), Affine(0.005, 0, -181, 0, -0.005, 18), "EPSG:4326"),
+            shapely.union(shapely.box(179, 17, 180, 18), shapely.box(-180, 17, -179, 18)),
+        ),
+        (GeoBox((90, 180), Affine(2, 0, -180, 0, -2, 90), "EPSG:4326"), shapely.box(-180, -90, 180, 90)),
+        (GeoBox((90, 180), Affine(2, 0, -180, 0, -2, 90), "EPSG:4326"), shapely.box(170, -10, 190, 10)),
+        (GeoBox((90, 180), Affine(2, 0, 0, 0, -2, 90), "EPSG:4326"), shapely.box(-10, -10, 10, 10)),
+        (GeoBox((90, 180), Affine(2, 0, 0, 0, -2, 90), "EPSG:4326"), shapely.box(-180, 80, 180, 90)),
+        (GeoBox((300, 3600), Affine(0.1, 0, -180.1, 0, -0.1, 90), "EPSG:4326"), shapely.box(-180, 60, 180, 90)),
+    ],
+)
+def test_a_zone_cut_at_the_antimeridian_is_whole(grid: GeoBox, zone: Any) -> None:
+    """All of it is on the map, on one turn or on two: nothing is to be said, and it is as large as its pixels."""
+    table = measure(grid, make_zones(4326, [zone]))
+    assert table.notes == ()
+    (found,) = table.zones
+    assert found.zone_m2 == found.footprint_m2
+
+
+def test_a_zone_cut_at_the_antimeridian_may_reach_beyond_the_map() -> None:
+    grid = GeoBox((200, 400), Affine(0.005, 0, 179, 0, -0.005, 18), "EPSG:4326")
+    zone = shapely.union(shapely.box(178, 17, 180, 18), shapely.box(-180, 17, -179, 18))
+    table = measure(grid, make_zones(4326, [zone]))
+    assert table.notes == ("1 of 1 zones only in part on the map, measured there: 0",)
+    assert table.zones[0].zone_m2 == pytest.approx(1.5 * table.zones[0].footprint_m2, rel=1e-6)
 
 
 def test_a_zone_drawn_across_the_antimeridian_the_wrong_way_is_said() -> None:
@@ -225,7 +289,6 @@ def test_the_whole_earth_is_a_zone() -> None:
         "1 of 3 zones only in part on the map, measured there: Earth",
         "1 of 3 zones wholly outside the map, measured as 0: far",
         "1 of 3 zones not on the Earth, left out: nowhere",
-        "1 of 3 zones with an edge over half the Earth, taken the long way (cut it at the antimeridian): Earth",
     )
 
 

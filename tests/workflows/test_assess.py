@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from affine import Affine
 
 from geoseg.accuracy.allocation import SampleSize
+from geoseg.accuracy.assessment_text import summary
 from geoseg.errors import GeosegError, InputError, ProductError
 from geoseg.workflows.assess import AssessRequest, assess_map
 from geoseg.workflows.sample import SampleRequest, sample
@@ -243,6 +245,35 @@ def test_the_same_pixels_in_another_zone_are_another_map(pair: tuple[Path, Path]
         other = make_raster(tmp_path / "other.tif", pixels=file.read(), crs=crs, transform=file.transform).path
     with pytest.raises(ProductError, match=r"drawn from map\.tif, not from other\.tif: their CRSs differ"):
         assess_map(str(other), tmp_path / "points.csv", tmp_path / "out")
+
+
+def test_a_class_counted_completely_on_a_grid_in_degrees_is_known(tmp_path: Path) -> None:
+    """Fifteen pixels near 59 degrees that are wrong and fifteen near 1 degree that are right: of the class not the half
+    is there but the larger part, by the areas of their rows on the ellipsoid."""
+    values = np.full((1, 120, 40), 0, np.uint8)
+    values[0, :3, :5] = values[0, 117:, :5] = 1
+    (tmp_path / "legend.yaml").write_text(LEGEND)
+    transform = Affine(0.5, 0, 0, 0, -0.5, 60)
+    classmap = make_raster(tmp_path / "map.tif", pixels=values, crs="EPSG:4326", transform=transform).path
+    points = tmp_path / "points.csv"
+    size = SampleSize(counts={"forest": 30, "other": 100})
+    sample(str(classmap), points, SampleRequest(size=size, legend=tmp_path / "legend.yaml"))
+    label(points, lambda x, y: "forest" if y < 1.5 and x < 2.5 else "other")
+    found = assess_map(str(classmap), points, tmp_path / "out")
+    sines = np.sin(np.radians(60 - 0.5 * np.arange(121)))
+    e = 0.0818191908426215
+    q = sines / (1 - (e * sines) ** 2) + np.arctanh(e * sines) / e
+    rows = -np.diff(q)
+    share = rows[117:].sum() / (rows[:3].sum() + rows[117:].sum())
+    assert share > 0.65
+    users = found.classes[1].users
+    assert users is not None
+    assert users.value == pytest.approx(share, rel=1e-7)
+    assert users.se == pytest.approx(0, abs=1e-9)
+    assert found.classes[1].users_score == pytest.approx((share, share), rel=1e-7)
+    assert f" {share:.3f}  " in summary(found)
+    assert f"{share:.3f} …" not in summary(found)
+    assert found.classes[1].area.value == pytest.approx(share * found.classes[1].mapped_m2, rel=1e-7)
 
 
 def test_what_fails_leaves_the_old_assessment(

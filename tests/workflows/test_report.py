@@ -57,7 +57,7 @@ def test_a_report_is_a_view(tmp_path: Path) -> None:
     made = "Made by geoseg"
     assert path.read_text().partition(made)[0] == first.partition(made)[0]
     assert not path.with_suffix(".pdf").exists()
-    assert not [one for one in out.iterdir() if one.name.endswith(".tmp")]
+    assert not [one for one in out.iterdir() if ".tmp" in one.name]
 
 
 def test_the_scene_is_found_beside_only_if_it_is_the_same(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """A class map becomes a sample that can be labelled, and a design that says where it is from."""
 
 import csv
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -236,3 +238,15 @@ def test_a_sample_of_geographic_pixels_weighs_them_by_area(tmp_path: Path) -> No
     share = (q[2] - q[1]) / q[2]
     assert north == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / 2000))
     assert abs(north - 0.5) > 0.1
+
+
+def test_a_design_without_weights_is_one_of_points_alike(classmap: Path, tmp_path: Path) -> None:
+    """As geoseg wrote it before points had weights."""
+    design = sample(str(classmap), tmp_path / "points.csv", ask())
+    document = json.loads(design.to_text())
+    for name in ("left_out_m2", "sha256"):
+        del document[name]
+    document["points"] = [one[:5] for one in document["points"]]
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    document["sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    assert parse_design(json.dumps(document), "x") == design
