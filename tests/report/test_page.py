@@ -157,9 +157,16 @@ def test_a_rare_class_has_its_score_interval(tmp_path: Path) -> None:
     assessment = made_documents.assessment(sha256(out / "classes.tif"))
     assessment["classes"][1]["area_interval"] = "score"
     assessment["classes"][1]["area_score_m2"] = {"low": 3.6e7, "high": 4.2e7}
+    assessment["classes"][1]["producers_accuracy_score"] = {"low": 0.852, "high": 0.987}
+    assessment["classes"][0]["users_accuracy"] = {"value": 1.0, "se": 0.0, "half_width": 0.0}
+    assessment["classes"][0]["users_accuracy_score"] = {"low": 0.886, "high": 1.0}
     page = report(out, record, assessment=assessment)
     assert "3,870 ±" not in page.text
+    assert re.search(r"Error-adjusted area of class “forest”\s+3,870\s", page.text)
     assert "Score interval 3,600 to 4,200 ha" in page.text
+    rates = {row[0]: row[1:3] for row in page.rows if len(row) == 6}
+    assert rates["forest"] == ["92.0 ± 3.1 %", "96.8 % (85.2 to 98.7)"]
+    assert rates["other"] == ["100.0 % (88.6 to 100.0)", "96.8 ± 2.0 %"]
 
 
 def test_an_assessment_of_another_map_is_refused(tmp_path: Path) -> None:
