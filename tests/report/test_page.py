@@ -12,8 +12,12 @@ import pytest
 from geoseg.core.legend import LandClass, Legend
 from geoseg.errors import ProductError
 from geoseg.outcome import RunRecord
+from geoseg.report.areas_document import Areas
 from geoseg.report.change_document import UNASSESSED
+from geoseg.report.content import ReportContent
+from geoseg.report.document import parse_document
 from geoseg.report.numbers import digits_of
+from geoseg.report.page import render_page
 from geoseg.report.target import find_target
 from geoseg.workflows.product import read_product
 from geoseg.workflows.report import ReportSources, build_report
@@ -220,6 +224,16 @@ def test_what_no_page_shows_does_no_harm(tmp_path: Path) -> None:
     page = report(out, record, assessment=document)
     (text,) = (text for text in page.data.values() if "10000000000000000" in text)
     assert json.loads(text)["assessment.json"]["half"] == "\ud83d"
+
+
+def test_nesting_that_can_be_read_but_not_written_again_is_refused() -> None:
+    """Reading and writing JSON do not end at the very same depth."""
+    areas = parse_document(Areas, made_documents.areas(), place="x", again="y")
+    deep: Any = []
+    for _ in range(200_000):
+        deep = [deep]
+    with pytest.raises(ProductError, match="nested too deep"):
+        render_page(ReportContent(title="x", areas=areas, documents={"areas.json": deep}))
 
 
 def test_forest_is_said_only_where_something_says_it(tmp_path: Path) -> None:
