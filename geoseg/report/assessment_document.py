@@ -38,7 +38,9 @@ class AssessedClass(Document):
     area_interval: Literal["wald", "score"] = "wald"
     """Which of the two intervals of the area is to be given."""
     users_accuracy: Estimate | None = None
+    users_accuracy_score: Limits | None = None
     producers_accuracy: Estimate | None = None
+    producers_accuracy_score: Limits | None = None
     f1: Estimate | None = None
     n_map: int | None = None
     n_reference: int | None = None
@@ -125,6 +127,7 @@ class Assessment(Document):
     confidence_level: Annotated[float, Field(ge=0.5, le=0.999)]
     estimator: str = ""
     overall_accuracy: Estimate
+    overall_accuracy_score: Limits | None = None
     classes: tuple[AssessedClass, ...]
     matrix: Matrix
     notes: tuple[str, ...] = ()

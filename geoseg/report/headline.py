@@ -7,7 +7,7 @@ from geoseg.report.areas_document import Areas
 from geoseg.report.assessment_document import AssessedClass, Assessment, Estimate
 from geoseg.report.change_document import Change
 from geoseg.report.content import ReportContent
-from geoseg.report.numbers import M2_PER_HA, estimate_ha, hectares, interval_ha, plain_number, signed
+from geoseg.report.numbers import M2_PER_HA, estimate_ha, hectares, interval_ha, plain_number, rounded_ha, signed
 from geoseg.report.target import Target, find_target
 
 NO_SAMPLE: Final = (
@@ -103,10 +103,15 @@ def _partial_sentence(found: AssessedClass, mapped_m2: float) -> str:
 def _estimated(found: AssessedClass, assessment: Assessment, label: str) -> Figure:
     """With ± where that can be trusted, else with the limits that hold for rare classes."""
     level = f"{100 * assessment.confidence_level:g} %"
-    wald = found.trusts_wald
+    limits = found.area_score_m2
+    value = hectares(found.area_m2.value)
+    if found.trusts_wald:
+        value = estimate_ha(found.area_m2).removesuffix(" ha")
+    elif limits is not None:
+        value = rounded_ha(found.area_m2.value, limits.low, limits.high)
     return Figure(
         label=label,
-        value=estimate_ha(found.area_m2).removesuffix(" ha") if wald else hectares(found.area_m2.value),
+        value=value,
         unit="ha",
         detail=f"{area_interval(found)} ({level} confidence, approximate), from {_sample(assessment)}.",
         estimated=True,

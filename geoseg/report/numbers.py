@@ -3,9 +3,10 @@
 import math
 from datetime import datetime
 
-from geoseg.report.assessment_document import Estimate
+from geoseg.report.assessment_document import Estimate, Limits
 
 M2_PER_HA = 1e4
+_NO_WIDTH = 0.0005
 
 
 def hectares(area_m2: float) -> str:
@@ -53,11 +54,24 @@ def interval_ha(estimate: Estimate) -> str:
     return f"{estimate.low / M2_PER_HA:,.{digits}f} to {estimate.high / M2_PER_HA:,.{digits}f} ha"
 
 
-def estimate_percent(estimate: Estimate | None) -> str:
-    """A share 0 … 1 as `91.2 ± 3.4 %`."""
+def rounded_ha(area_m2: float, low_m2: float, high_m2: float) -> str:
+    """Hectares with the decimals that an interval leaves of them."""
+    return f"{area_m2 / M2_PER_HA:,.{digits_of((high_m2 - low_m2) / 2 / M2_PER_HA)}f}"
+
+
+def estimate_percent(estimate: Estimate | None, score: Limits | None = None, *, wald: bool = True) -> str:
+    """A share 0 … 1 as `91.2 ± 3.4 %`; as `100.0 % (88.6 to 100.0)` by its score limits where ± would mislead.
+
+    Args:
+        estimate: None: a dash.
+        score: limits that hold without a single error too.
+        wald: ± may be trusted, where it is not 0.
+    """
     if estimate is None:
         return "–"
     half = estimate.half_width
+    if score is not None and (not wald or half is None or half < _NO_WIDTH):
+        return f"{100 * estimate.value:.1f} % ({100 * score.low:.1f} to {100 * score.high:.1f})"
     return f"{100 * estimate.value:.1f} %" if half is None else f"{100 * estimate.value:.1f} ± {100 * half:.1f} %"
 
 

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from geoseg import __version__
 from geoseg.core.picture import MapBounds, Picture
+from geoseg.errors import ProductError
 from geoseg.report.content import MapContent, ReportContent
 from geoseg.report.facts import key_facts, provenance
 from geoseg.report.headline import make_headline
@@ -134,7 +135,10 @@ def _inert_json(document: Any) -> Markup:
 
     In ASCII: half a surrogate pair, which JSON may hold, is no UTF-8.
     """
-    text = json.dumps(document, sort_keys=False, allow_nan=False)
+    try:
+        text = json.dumps(document, sort_keys=False, allow_nan=False)
+    except RecursionError as error:
+        raise ProductError("a document of the report is nested too deep: make it again with geoseg") from error
     return _trusted(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
 
 

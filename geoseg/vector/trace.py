@@ -25,7 +25,7 @@ Labels = npt.NDArray[np.uint8]
 Int64s = npt.NDArray[np.int64]
 
 _BATCH_POLYGONS: Final = 1 << 14
-_BATCH_VERTICES: Final = 3 << 17
+_BATCH_VERTICES: Final = 1 << 19
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

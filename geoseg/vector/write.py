@@ -26,8 +26,9 @@ _DRIVERS: Final = {".gpkg": "GPKG", ".fgb": "FlatGeobuf", ".geojson": "GeoJSON"}
 SUFFIXES: Final = (*_DRIVERS, ".parquet")
 _GPKG_VERSION: Final = "1.2"
 """Read without a warning by every GDAL since 2.3; nothing here needs a later one."""
-_INDEX_BYTES: Final = 2**22
-"""Memory in which GDAL builds the spatial index of a GeoPackage before it goes on in the file."""
+_INDEX_BYTES: Final = 2**23
+"""Memory in which GDAL builds the spatial index of a GeoPackage before it goes on in the file; with half of it writing
+8192 x 8192 pixels took 8.8 s instead of 3.4."""
 _SIDE_FILES: Final = ("-journal", "-wal", "-shm")
 _COLUMNS: Final = (
     pa.field("class_id", pa.int16(), nullable=False),

@@ -86,8 +86,11 @@ def measure_areas(request: AreaRequest) -> Measured:
         ResourceError: `out` cannot be written.
     """
     _check(request)
+    zones = None if request.zones is None else request.zones.read()
     with raster_env():
         given = open_classmap(request.source, nodata=request.nodata, legend=request.legend)
+        if zones is not None:
+            zones.list_notes(given.grid)  # refuses zones off the map
         pixel_area = PixelArea(given.grid)
         with _final(given, request, pixel_area) as (classmap, tally, effects):
             report = AreaReport.from_tally(
@@ -95,8 +98,8 @@ def measure_areas(request: AreaRequest) -> Measured:
             )
             if request.definition is not None:
                 report = report.with_definition(request.definition.to_json(given.legend), effects)
-            if request.zones is not None:
-                report = report.with_zones(request.zones.measure(classmap))
+            if zones is not None:
+                report = report.with_zones(zones.measure(classmap))
             counts = None
             if request.patches is not None:
                 counts = count_patches((labels for _, labels in read_rows(classmap)), connectivity=request.patches)
@@ -119,8 +122,6 @@ def _check(request: AreaRequest) -> None:
             check_free(path, overwrite=request.overwrite, reading=reading)
     if request.final_map is not None and request.definition is None:
         raise SettingsError(f"--final-map {request.final_map}: without --definition the map stays as it is")
-    if request.zones is not None:
-        request.zones.digest()
 
 
 @contextmanager

@@ -42,6 +42,7 @@ from geoseg.workflows.product import Staging, check_output, stage
 from geoseg.workflows.progress import Progress, Silent
 from geoseg.workflows.provenance import peak_memory_bytes, versions
 from geoseg.workflows.report import REPORT, build_report
+from geoseg.workflows.zones import ZoneSet
 
 __all__ = ["ChangeRequest", "Compared", "compare"]
 
@@ -79,7 +80,9 @@ def compare(
         pair = open_pair(request)
         years = find_years(request, pair)
         target = find_target(pair.merged.legend, request.target)
-        zones = None if request.zones is None else request.zones.digest()
+        zones = None if request.zones is None else request.zones.read()
+        if zones is not None:
+            zones.list_notes(pair.first.classmap.grid)  # refuses zones off the map
         pixel_area = PixelArea(pair.first.classmap.grid)
         with stage(out, overwrite=overwrite) as staging:
             with clock.of("transitions"):
@@ -89,7 +92,7 @@ def compare(
                 areas = _write_map(staging.folder, pair, codes, pixel_area=pixel_area, progress=tell)
             with clock.of("polygons"):
                 _write_polygons(staging.folder, codes, areas.tally, pixel_area)
-            by_zone = _measure_zones(staging.folder, request, clock)
+            by_zone = _measure_zones(staging.folder, zones, clock)
             report = ChangeReport(
                 maps=(pair.first.facts, pair.second.facts),
                 table=table,
@@ -101,7 +104,7 @@ def compare(
                 notes=tuple(list_notes(pair, request, years)),
             )
             settings: dict[str, JsonValue] = {"class": request.target, "align": request.align, "years": years}
-            record = _publish(staging, {**settings, "zones_sha256": zones}, report, clock)
+            record = _publish(staging, {**settings, "zones_sha256": zones.sha256 if zones else None}, report, clock)
         return Compared(record=record, report=report)
 
 
@@ -159,11 +162,11 @@ def _write_polygons(folder: Path, codes: ChangeCodes, tally: AreaTally, pixel_ar
         raise GeosegError("polygons and change map differ in area; please report it")
 
 
-def _measure_zones(folder: Path, request: ChangeRequest, clock: Clock) -> ZoneTable | None:
-    if request.zones is None:
+def _measure_zones(folder: Path, zones: ZoneSet | None, clock: Clock) -> ZoneTable | None:
+    if zones is None:
         return None
     with clock.of("zones"):
-        return request.zones.measure(read_classmap(folder / "change.tif"))
+        return zones.measure(read_classmap(folder / "change.tif"))
 
 
 def _publish(staging: Staging, settings: dict[str, JsonValue], report: ChangeReport, clock: Clock) -> RunRecord:

@@ -12,8 +12,12 @@ import pytest
 from geoseg.core.legend import LandClass, Legend
 from geoseg.errors import ProductError
 from geoseg.outcome import RunRecord
+from geoseg.report.areas_document import Areas
 from geoseg.report.change_document import UNASSESSED
+from geoseg.report.content import ReportContent
+from geoseg.report.document import parse_document
 from geoseg.report.numbers import digits_of
+from geoseg.report.page import render_page
 from geoseg.report.target import find_target
 from geoseg.workflows.product import read_product
 from geoseg.workflows.report import ReportSources, build_report
@@ -157,9 +161,16 @@ def test_a_rare_class_has_its_score_interval(tmp_path: Path) -> None:
     assessment = made_documents.assessment(sha256(out / "classes.tif"))
     assessment["classes"][1]["area_interval"] = "score"
     assessment["classes"][1]["area_score_m2"] = {"low": 3.6e7, "high": 4.2e7}
+    assessment["classes"][1]["producers_accuracy_score"] = {"low": 0.852, "high": 0.987}
+    assessment["classes"][0]["users_accuracy"] = {"value": 1.0, "se": 0.0, "half_width": 0.0}
+    assessment["classes"][0]["users_accuracy_score"] = {"low": 0.886, "high": 1.0}
     page = report(out, record, assessment=assessment)
     assert "3,870 ±" not in page.text
+    assert re.search(r"Error-adjusted area of class “forest”\s+3,870\s", page.text)
     assert "Score interval 3,600 to 4,200 ha" in page.text
+    rates = {row[0]: row[1:3] for row in page.rows if len(row) == 6}
+    assert rates["forest"] == ["92.0 ± 3.1 %", "96.8 % (85.2 to 98.7)"]
+    assert rates["other"] == ["100.0 % (88.6 to 100.0)", "96.8 ± 2.0 %"]
 
 
 def test_an_assessment_of_another_map_is_refused(tmp_path: Path) -> None:
@@ -213,6 +224,16 @@ def test_what_no_page_shows_does_no_harm(tmp_path: Path) -> None:
     page = report(out, record, assessment=document)
     (text,) = (text for text in page.data.values() if "10000000000000000" in text)
     assert json.loads(text)["assessment.json"]["half"] == "\ud83d"
+
+
+def test_nesting_that_can_be_read_but_not_written_again_is_refused() -> None:
+    """Reading and writing JSON do not end at the very same depth."""
+    areas = parse_document(Areas, made_documents.areas(), place="x", again="y")
+    deep: Any = []
+    for _ in range(200_000):
+        deep = [deep]
+    with pytest.raises(ProductError, match="nested too deep"):
+        render_page(ReportContent(title="x", areas=areas, documents={"areas.json": deep}))
 
 
 def test_forest_is_said_only_where_something_says_it(tmp_path: Path) -> None:
