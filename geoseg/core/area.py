@@ -101,7 +101,7 @@ class _Rows:
         self.first, self.step = grid.affine.f, grid.affine.e
         self.width = abs(grid.affine.a) * self.radian
         for centre in (self.first + self.step * 0.5, self.first + self.step * (height - 0.5)):
-            if not abs(centre) * self.radian <= math.pi / 2:
+            if not abs(centre) * self.radian <= math.pi / 2 + 1e-9:  # centres on the poles, as far as they are rounded
                 raise SceneError(f"a row of the scene lies at latitude {centre:.6g}: check its transform")
         # The largest pixel is the one nearest to the equator.
         nearest = min(max(math.floor(-self.first / self.step), 0), height - 1)

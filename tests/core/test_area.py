@@ -252,3 +252,12 @@ def test_what_has_no_area_is_refused(grid: GeoBox, words: str) -> None:
         return
     with pytest.raises(SceneError, match=words):
         PixelArea(grid).of(whole(grid))
+
+
+@pytest.mark.parametrize("step", [0.1, 0.25, 1.0])
+def test_a_global_grid_with_centres_on_the_poles_is_the_whole_earth(step: float) -> None:
+    """Rounded coordinates put the last centre a hair beyond the pole."""
+    rows, cols = round(180 / step) + 1, round(360 / step)
+    grid = GeoBox((rows, cols), Affine(step, 0, -180, 0, -step, 90 + step / 2), "EPSG:4326")
+    area = PixelArea(grid).of(Window(row=0, col=0, height=rows, width=1))
+    assert area.sum() * cols == pytest.approx(510_065_621_724_088.5, rel=1e-9)
