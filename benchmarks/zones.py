@@ -88,12 +88,12 @@ def measure(classmap: Path, zones: Path) -> dict[str, float]:
     from geoseg.raster.classmap import read_classmap, read_rows
     from geoseg.vector.ground import ground_m2
     from geoseg.vector.read import read_zones
-    from geoseg.workflows.zones import measure_zones
+    from geoseg.workflows.zones import ZoneFile
 
     opened = read_classmap(classmap)
     before, _ = memory_mb()
     started = time.process_time()
-    table = measure_zones(opened, zones)
+    table = ZoneFile(path=zones).read().measure(opened)
     seconds = time.process_time() - started
     _, peak = memory_mb()
     pixel_area, tally = PixelArea(opened.grid), AreaTally.zero()

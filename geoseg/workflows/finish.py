@@ -16,13 +16,14 @@ from geoseg.core.legend import Legend
 from geoseg.core.patch import LabelRows
 from geoseg.core.rule_effect import RuleEffect
 from geoseg.core.tally import AreaTally, tally_labels
+from geoseg.definition import Definition
 from geoseg.errors import GeosegError
 from geoseg.outcome import Facts, RunRecord
 from geoseg.pipeline import Pipeline
 from geoseg.raster.classmap import ClassMapWriter, read_classmap
 from geoseg.report.stac import make_item
 from geoseg.report.style import make_raster_qml
-from geoseg.workflows.final_map import replace_classes, write_final_map
+from geoseg.workflows.final_map import FinalMap, replace_classes, write_final_map
 from geoseg.workflows.product import VIEWS, Staging
 from geoseg.workflows.provenance import peak_memory_bytes, versions
 from geoseg.workflows.report import REPORT, ReportSources, build_report
@@ -136,8 +137,7 @@ def finish(staging: Staging, tally: AreaTally, order: Order, *, clock: Clock, no
         ResourceError: the disk is full; nothing is published.
     """
     origin, folder = order.origin, staging.folder
-    with clock.of("areas"):
-        report = _measure(folder, tally, order)
+    report = _measure(folder, tally, order, clock)
     if "areas" in origin.pipeline.products:
         document = json.dumps(report.to_json(), indent=2, ensure_ascii=False)
         (folder / "areas.csv").write_text(report.to_csv(), encoding="utf-8")
@@ -166,27 +166,13 @@ def _write_report(staging: Staging, record: RunRecord, order: Order) -> None:
     (folder / REPORT).write_text(page, encoding="utf-8")
 
 
-def _measure(folder: Path, tally: AreaTally, order: Order) -> AreaReport:
+def _measure(folder: Path, tally: AreaTally, order: Order, clock: Clock) -> AreaReport:
     """Areas of the final map, which takes the draft's place if there is a definition; by zone if there are zones."""
     definition = order.origin.pipeline.definition
     effects: tuple[RuleEffect, ...] = ()
     if definition is not None:
-        draft = folder / "draft"
-        draft.mkdir()
-        confidence = folder / "confidence.tif"
-        has_confidence = confidence.exists()
-        for one in (folder / "classes.tif", *([confidence] if has_confidence else [])):
-            one.rename(draft / one.name)
-        final = write_final_map(
-            read_classmap(draft / "classes.tif"),
-            definition,
-            folder,
-            pixel_area=order.pixel_area,
-            tags=order.origin.tags,
-            threads=order.threads,
-            confidence=draft / confidence.name if has_confidence else None,
-        )
-        shutil.rmtree(draft)
+        with clock.of("definition"):
+            final = _apply(definition, folder, order)
         tally, effects = replace_classes(tally, final.tally), final.effects
     grid = order.pixel_area.grid
     report = AreaReport.from_tally(
@@ -196,7 +182,29 @@ def _measure(folder: Path, tally: AreaTally, order: Order) -> AreaReport:
         report = report.with_definition(definition.to_json(order.legend), effects)
     if order.zones is None:
         return report
-    return report.with_zones(order.zones.measure(read_classmap(folder / "classes.tif")))
+    with clock.of("zones"):
+        return report.with_zones(order.zones.measure(read_classmap(folder / "classes.tif")))
+
+
+def _apply(definition: Definition, folder: Path, order: Order) -> FinalMap:
+    """The final map and what confidence is left, in the place of the draft's."""
+    draft = folder / "draft"
+    draft.mkdir()
+    confidence = folder / "confidence.tif"
+    has_confidence = confidence.exists()
+    for one in (folder / "classes.tif", *([confidence] if has_confidence else [])):
+        one.rename(draft / one.name)
+    final = write_final_map(
+        read_classmap(draft / "classes.tif"),
+        definition,
+        folder,
+        pixel_area=order.pixel_area,
+        tags=order.origin.tags,
+        threads=order.threads,
+        confidence=draft / confidence.name if has_confidence else None,
+    )
+    shutil.rmtree(draft)
+    return final
 
 
 def _write_polygons(folder: Path, tally: AreaTally, order: Order) -> Iterator[str]:

@@ -20,6 +20,7 @@ class ZoneFile:
     """Zones by which areas are told, as the user names them: nothing is read yet."""
 
     path: Path
+    """A local GeoPackage, FlatGeobuf, GeoJSON, GeoParquet or shapefile of polygons in any CRS."""
     field: str | None = None
     """The column that names them; None: the likeliest."""
     layer: str | None = None
@@ -29,7 +30,7 @@ class ZoneFile:
         """The zones as the file holds them now.
 
         Raises:
-            InputError: as `measure_zones`.
+            InputError: the file cannot be used; the message has the remedy.
         """
         try:
             path = find_local_path(str(self.path))
@@ -44,10 +45,6 @@ class ZoneFile:
     def digest(self) -> str:
         """The sha256 of `read`."""
         return self.read().sha256
-
-    def measure(self, classmap: ClassMap) -> ZoneTable:
-        """Zone x class, as `measure_zones`."""
-        return self.read().measure(classmap)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,22 +70,12 @@ class ZoneSet:
         return tuple(one if one.startswith("zones") else f"zones: {one}" for one in notes)
 
     def measure(self, classmap: ClassMap) -> ZoneTable:
-        """Zone x class, as `measure_zones`."""
+        """Zone x class of the final pixels of a map, and what does not add up to the whole, said.
+
+        What is no class counts as not observed.
+
+        Raises:
+            ProductError: a block of the map is damaged.
+        """
         with raster_env():
             return measure_rows(read_rows(classmap), self.zones, PixelArea(classmap.grid))
-
-
-def measure_zones(classmap: ClassMap, zones: Path, *, field: str | None = None, layer: str | None = None) -> ZoneTable:
-    """Zone x class of a class map, and what does not add up to the whole, said.
-
-    Args:
-        classmap: its final pixels; what is no class counts as not observed.
-        zones: a local GeoPackage, FlatGeobuf, GeoJSON, GeoParquet or shapefile of polygons in any CRS.
-        field: the column that names the zones; without it the likeliest.
-        layer: the layer of `zones`; without it the only one with polygons.
-
-    Raises:
-        InputError: the file of zones cannot be used; the message has the remedy.
-        ProductError: a block of the map is damaged.
-    """
-    return ZoneFile(path=zones, field=field, layer=layer).measure(classmap)

@@ -16,7 +16,7 @@ from geoseg.core.tally import AreaTally, tally_labels
 from geoseg.core.window import Window
 from geoseg.errors import GeosegError, InputError
 from geoseg.raster.classmap import ClassMap, read_classmap, read_rows
-from geoseg.workflows.zones import measure_zones
+from geoseg.workflows.zones import ZoneFile
 from tests.raster.factory import make_raster
 
 LEGEND = Legend(
@@ -45,7 +45,7 @@ def test_halves_of_a_map_are_its_areas(classmap: ClassMap, tmp_path: Path) -> No
         ["west <b>", "east"],
         [shapely.box(left, bottom, 503_003, top), shapely.box(503_003, bottom, right, top)],
     )
-    table = measure_zones(classmap, zones)
+    table = ZoneFile(path=zones).read().measure(classmap)
     document = json.loads(json.dumps(table.to_json(LEGEND)))
     whole = _tally(classmap)
     assert [one["zone"] for one in document["zones"]] == ["west <b>", "east"]
@@ -65,7 +65,7 @@ def test_halves_of_a_map_are_its_areas(classmap: ClassMap, tmp_path: Path) -> No
 
 def test_a_zone_half_on_the_map_is_half_covered(classmap: ClassMap, tmp_path: Path) -> None:
     zones = write(tmp_path / "zones.gpkg", ["half"], [shapely.box(503_000, 5_394_000, 509_000, 5_399_000)])
-    (zone,) = measure_zones(classmap, zones).to_json(LEGEND)["zones"]
+    (zone,) = ZoneFile(path=zones).read().measure(classmap).to_json(LEGEND)["zones"]
     assert zone["footprint_m2"] / zone["zone_m2"] == pytest.approx(0.5, rel=1e-5)
     assert zone["coverage_share"] == pytest.approx(0.5 * 2 / 3, abs=0.005)
 
@@ -75,7 +75,7 @@ def test_the_same_zones_in_another_crs(classmap: ClassMap, tmp_path: Path) -> No
     frame = geopandas.GeoDataFrame({"name": ["a"]}, geometry=[box], crs=32633)
     frame.to_file(tmp_path / "utm.gpkg")
     frame.to_crs(3035).to_parquet(tmp_path / "laea.parquet")
-    first, second = (measure_zones(classmap, tmp_path / name) for name in ("utm.gpkg", "laea.parquet"))
+    first, second = (ZoneFile(path=tmp_path / name).read().measure(classmap) for name in ("utm.gpkg", "laea.parquet"))
     assert second.zones[0].area_m2 == pytest.approx(dict(first.zones[0].area_m2), rel=1e-7)
 
 
@@ -91,14 +91,17 @@ def test_the_same_zones_in_another_crs(classmap: ClassMap, tmp_path: Path) -> No
 )
 def test_what_is_no_local_file_is_refused(classmap: ClassMap, source: str, words: str) -> None:
     with pytest.raises(InputError, match=words) as caught:
-        measure_zones(classmap, source)  # type: ignore[arg-type]  # Path would bend the text
+        ZoneFile(path=source).read().measure(classmap)  # type: ignore[arg-type]  # Path would bend the text
     assert caught.value.exit_code == 2
 
 
 def test_two_places_of_one_name_are_two_zones(classmap: ClassMap, tmp_path: Path) -> None:
     boxes = [shapely.box(500_000, 5_393_000, 501_000, 5_394_000), shapely.box(502_000, 5_393_000, 503_000, 5_394_000)]
     path = write(tmp_path / "zones.gpkg", ["San Juan", "San Juan"], boxes)
-    guessed, named = measure_zones(classmap, path), measure_zones(classmap, path, field="name")
+    guessed, named = (
+        ZoneFile(path=path).read().measure(classmap),
+        ZoneFile(path=path, field="name").read().measure(classmap),
+    )
     assert [one.name for one in guessed.zones] == ["San Juan (feature 1)", "San Juan (feature 2)"]
     assert "2 of 2 features share a name in column 'name'" in guessed.notes[0]
     assert [one.name for one in named.zones] == ["San Juan"]
@@ -111,13 +114,13 @@ def test_a_damaged_block_is_said(classmap: ClassMap, tmp_path: Path) -> None:
     path = Path(classmap.path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(GeosegError, match=r"map\.tif"):
-        measure_zones(classmap, zones)
+        ZoneFile(path=zones).read().measure(classmap)
 
 
 def test_parts_of_a_real_park(test_data: Path) -> None:
     """Its 8 land cover classes; the park's outline is in UTM on GRS80, the raster in its own CRS."""
     folder = test_data / "zion_landsat8_nlcd"
-    table = measure_zones(read_classmap(folder / "nlcd.tif"), folder / "zion.gpkg")
+    table = ZoneFile(path=folder / "zion.gpkg").read().measure(read_classmap(folder / "nlcd.tif"))
     (zone,) = table.zones
     assert zone.footprint_m2 == pytest.approx(zone.zone_m2, rel=1e-6)
     assert 550e6 < zone.zone_m2 < 650e6  # the park has 593 km2
