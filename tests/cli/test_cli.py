@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,10 @@ def test_a_signal_to_any_verb_ends_it_with_130_and_leaves_nothing(tmp_path: Path
     rows = np.random.default_rng(0).integers(0, 2, (2000, 2000), dtype=np.uint8)
     make_raster(tmp_path / "map.tif", dtype="uint8", pixels=rows[None])
     words = ["polygons", str(tmp_path / "map.tif"), str(tmp_path / "out.gpkg")]
-    with subprocess.Popen([sys.executable, "-m", "geoseg", *words], stderr=subprocess.PIPE) as process:
+    command = [sys.executable, "-m", "geoseg", *words]
+    # what starts the tests in the background may have told them to ignore SIGINT, which a child inherits
+    heed = partial(signal.signal, number, signal.SIG_DFL)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=heed) as process:
         deadline = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < deadline and not list(tmp_path.glob(".out.*")):
             time.sleep(0.01)
