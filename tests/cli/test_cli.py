@@ -95,7 +95,7 @@ def test_a_signal_to_any_verb_ends_it_with_130_and_leaves_nothing(tmp_path: Path
     command = [sys.executable, "-m", "geoseg", *words]
     # what starts the tests in the background may have told them to ignore SIGINT, which a child inherits
     heed = partial(signal.signal, number, signal.SIG_DFL)
-    with subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=heed) as process:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=heed) as process:  # noqa: PLW1509 - no thread here
         deadline = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < deadline and not list(tmp_path.glob(".out.*")):
             time.sleep(0.01)
