@@ -90,10 +90,10 @@ def make_bundle(folder: Path) -> None:
     import torch
 
     from geoseg.model.bundle import pack_bundle
-    from geoseg.model.registry import create_model
+    from geoseg.model.registry import build_network
 
     torch.manual_seed(0)
-    model = create_model("unet", in_channels=3, classes=2, options={"init_features": 4})
+    model = build_network("unet", in_channels=3, classes=2, options={"init_features": 4})
     fields = {
         "name": "memory",
         "version": "1",

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from geoseg.errors import BundleError, ResourceError, SettingsError
 from geoseg.model.bundle import ModelBundle
 from geoseg.model.fold import fold_batch_norm
-from geoseg.model.registry import create_model, load_state, read_state
+from geoseg.model.registry import build_network
+from geoseg.model.weights import load_state, read_state
 from geoseg.pipeline import Precision
 
 
@@ -22,7 +23,7 @@ def load_network(bundle: ModelBundle) -> nn.Module:
     spec = bundle.spec
     options = {**spec.options, "encoder_weights": None} if ":" in spec.architecture else spec.options
     try:
-        network = create_model(
+        network = build_network(
             spec.architecture, in_channels=spec.in_channels, classes=len(spec.legend), options=options
         )
     except SettingsError as error:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from geoseg.model.bundle import ModelBundle, pack_bundle
-from geoseg.model.registry import architecture_facts, create_model
+from geoseg.model.registry import build_network, find_architecture
 
 Kind = Literal["pointwise", "constant", "unet"]
 COLORS = ("#000000", "#1b7837", "#2166ac", "#b2182b", "#fdae61", "#762a83")
@@ -40,7 +40,7 @@ def tiny_bundle(
     architecture = "pointwise" if kind == "constant" else kind
     options = {"init_features": 4} if kind == "unet" else {}
     torch.manual_seed(seed)
-    network = create_model(architecture, in_channels=len(bands), classes=classes, options=options)
+    network = build_network(architecture, in_channels=len(bands), classes=classes, options=options)
     state: dict[str, Any] = dict(network.state_dict())
     if kind == "constant":
         state = {"weight": np.zeros((classes, len(bands), 1, 1)), "bias": np.log(np.arange(1, classes + 1))}
@@ -48,7 +48,7 @@ def tiny_bundle(
 
 
 def _fields(architecture: str, bands: Sequence[str], classes: int, level: str) -> Mapping[str, Any]:
-    facts = architecture_facts(architecture)
+    facts = find_architecture(architecture)
     margin = {"unet": 96, "pointwise": 0}.get(architecture)
     mean, std = (120.0, 60.0) if level == "display8" else (2000.0, 1500.0)
     return {

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from geoseg.errors import BundleError
 from geoseg.model.bundle import BundleSpec, load_bundle, pack_bundle, shipped_bundles
-from geoseg.model.registry import read_state
 from geoseg.model.spec import dump_spec, parse_spec
+from geoseg.model.weights import read_state
 from tests.model.bundles import tiny_bundle
 
 TEXT = st.text(max_size=20)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.model.fold import fold_batch_norm
-from geoseg.model.registry import create_model
+from geoseg.model.registry import build_network
 
 
 def settled(network: nn.Module) -> nn.Module:
@@ -27,7 +27,7 @@ def test_every_batch_norm_of_the_main_networks_is_folded_and_nothing_changes() -
     torch.manual_seed(0)
     pixels = torch.randn(2, 3, 64, 96)
     for name, count, options in (("unet", 18, {"init_features": 4}), ("unet:resnet18", 30, {})):
-        network = settled(create_model(name, in_channels=3, classes=3, options=options))
+        network = settled(build_network(name, in_channels=3, classes=3, options=options))
         folded, pairs = fold_batch_norm(network, torch.randn(1, 3, 64, 64))
         with torch.inference_mode():
             expected, given = network(pixels), folded(pixels)
@@ -65,7 +65,7 @@ class Shared(nn.Module):
 
 
 def test_what_cannot_be_folded_is_left_as_it_is() -> None:
-    for network in (settled(Branching()), settled(Shared()), create_model("pointwise", in_channels=3, classes=2)):
+    for network in (settled(Branching()), settled(Shared()), build_network("pointwise", in_channels=3, classes=2)):
         kept, pairs = fold_batch_norm(network.eval(), torch.randn(1, 3, 16, 16))
         assert pairs == 0
         assert kept is network

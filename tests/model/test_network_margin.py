@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from geoseg.errors import BundleError
 from geoseg.model.margin import disagreement_by_margin, probe_margin, tolerance_margin
-from geoseg.model.registry import create_model
+from geoseg.model.registry import build_network
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from geoseg.model.registry import create_model
 )
 def test_margins_are_those_found_for_the_libraries(architecture: str, divisor: int, margin: int | None) -> None:
     options = {"init_features": 2} if architecture == "unet" else {}
-    network = create_model(architecture, in_channels=1, classes=2, options=options)
+    network = build_network(architecture, in_channels=1, classes=2, options=options)
     assert probe_margin(network, 1, divisor) == margin
 
 
@@ -46,7 +46,7 @@ def test_attention_sees_the_whole_tile() -> None:
 
 
 def test_the_probe_leaves_the_network_alone() -> None:
-    network = create_model("unet", in_channels=1, classes=2, options={"init_features": 2}).train()
+    network = build_network("unet", in_channels=1, classes=2, options={"init_features": 2}).train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     probe_margin(network, 1, 16)
     assert network.training
@@ -56,7 +56,7 @@ def test_the_probe_leaves_the_network_alone() -> None:
 def unet() -> nn.Module:
     """Random weights, BatchNorm statistics of random pixels, so that logits are of the order of one."""
     torch.manual_seed(5)
-    network = create_model("unet", in_channels=2, classes=3, options={"init_features": 4})
+    network = build_network("unet", in_channels=2, classes=3, options={"init_features": 4})
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None

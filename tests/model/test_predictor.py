@@ -16,7 +16,7 @@ from geoseg.model.bundle import Conversion, ModelBundle
 from geoseg.model.network import load_network
 from geoseg.model.precision import cpu_has_bf16
 from geoseg.model.predictor import Predictor
-from geoseg.model.registry import read_state
+from geoseg.model.weights import read_state
 from tests.model.bundles import tiny_bundle
 
 SIDE = 32

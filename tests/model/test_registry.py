@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from geoseg.errors import BundleError, ResourceError, SettingsError
-from geoseg.model.registry import architecture_facts, create_model
+from geoseg.model.registry import create_model, find_architecture
 
 
 def parameters(network: torch.nn.Module) -> int:
@@ -40,7 +40,7 @@ def test_the_own_unet_has_the_published_size() -> None:
 def test_every_architecture_takes_its_smallest_tile_and_the_next(family: str) -> None:
     encoder = "tu-vit_tiny_patch16_224" if family == "dpt" else "resnet18"
     options = {"dynamic_img_size": True} if family == "dpt" else {}
-    facts = architecture_facts(f"{family}:{encoder}")
+    facts = find_architecture(f"{family}:{encoder}")
     network = create_model(f"{family}:{encoder}", in_channels=4, classes=3, options=options).eval()
     for side in (facts.min_size, facts.min_size + facts.divisor):
         with torch.inference_mode():
@@ -52,7 +52,7 @@ def test_every_architecture_takes_its_smallest_tile_and_the_next(family: str) ->
     [
         ("unt", "architecture 'unt' is not known: nearest are unet"),
         ("unett:resnet18", "architecture 'unett' is not known: nearest are unet"),
-        ("fpn", "architecture 'fpn' needs an encoder, e.g. fpn:resnet18"),
+        ("fpn", "architecture 'fpn' needs an encoder, e.g. fpn:resnet34"),
         ("unet:resnet19", "encoder 'resnet19' is not known: nearest are resnet"),
         ("unet:tu-convnext_tinny", "encoder 'tu-convnext_tinny' is not known: nearest are tu-convnext_tiny"),
         ("unet:mit_b0", "encoder 'mit_b0' is refused: .*non-commercial"),
@@ -110,9 +110,9 @@ def test_weights_come_from_a_file(suffix: str, tmp_path: Path) -> None:
     made = create_model("pointwise", in_channels=3, classes=2)
     file = tmp_path / f"w{suffix}"
     if suffix == ".pt":
-        torch.save(made.state_dict(), file)
+        torch.save(made.bare.state_dict(), file)
     else:
-        save_file(made.state_dict(), file)
+        save_file(made.bare.state_dict(), file)
     read = create_model("pointwise", in_channels=3, classes=2, weights=file)
     assert all(torch.equal(one, two) for one, two in zip(made.parameters(), read.parameters(), strict=True))
     with pytest.raises(BundleError, match=r"does not fit the architecture it is for: .*size mismatch"):

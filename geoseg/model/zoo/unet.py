@@ -6,8 +6,12 @@ Ronneberger, Fischer, Brox (2015), "U-Net: Convolutional Networks for Biomedical
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch
 from torch import Tensor, nn
+
+from geoseg.model.architecture import Architecture
 
 DIVISOR = 16
 """Height and width must be multiples of this: four halvings."""
@@ -92,3 +96,17 @@ def _initialise(module: nn.Module) -> None:
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+ARCHITECTURES: Final = (
+    Architecture(
+        name="unet",
+        title="U-Net, padded, with BatchNorm",
+        build=UNet,
+        source="Ronneberger et al. 2015, arXiv:1505.04597",
+        licence="Apache-2.0",
+        divisor=DIVISOR,
+        min_size=DIVISOR,
+        margin=EXACT_MARGIN,
+    ),
+)
