@@ -16,8 +16,8 @@ class LabelledImage:
 
     name: str
     """Unique within its source; the manifest of training inputs names it."""
-    pixels: npt.NDArray[np.uint8]
-    """(bands, height, width), display values 0-255."""
+    pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.float32]
+    """(bands, height, width), physical units (display values 0-255 of a display image)."""
     labels: npt.NDArray[np.uint8]
     """(height, width) class ids; 255 = ignored."""
 

@@ -1,14 +1,18 @@
-"""One training run as a value: data, network, augmentation, optimisation. No heavy import."""
+"""One training run as a value: data, network, losses, augmentation, optimisation. No heavy import."""
 
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from geoseg.errors import SettingsError
-from geoseg.model.spec import ClassSpec, Conversion
+from geoseg.model.spec import ClassSpec, Conversion, Dtype
 from geoseg.presets import parse
 from geoseg.section import Section
+from geoseg.training.config_loss import CrossEntropyPart, LossPart
+
+MetricName: TypeAlias = Literal["accuracy", "mean_accuracy", "mean_iou", "weighted_iou", "mean_dice", "kappa"]
+"""Figures of `metrics.Confusion` that training may go by; more is better in all of them."""
 
 FIRST_TRAINING_SEED = 1000
 """Procedural seeds below this belong to the demo and to tests, and may never be trained on."""
@@ -17,12 +21,20 @@ FIRST_TRAINING_SEED = 1000
 class NetworkConfig(Section):
     """The network that is trained."""
 
-    architecture: str = Field(default="unet", pattern="^unet$", description="unet: the padded U-Net of model/zoo")
+    architecture: str = Field(default="unet", description="a name of the registry: unet, fcn8s:vgg16, unet:resnet34")
+    options: dict[str, JsonValue] = Field(default_factory=dict, description="arguments of the architecture")
+    weights: Path | None = Field(default=None, description="state dict to start from; none: random weights")
     in_channels: int = Field(default=3, ge=1, description="bands of the input")
-    classes: int = Field(default=2, ge=2, description="classes, ids 0 … classes - 1")
-    init_features: int = Field(default=16, ge=1, description="channels of the U-Net's first level")
-    mean: tuple[float, ...] = Field(description="per band, display units; subtracted before the network")
-    std: tuple[float, ...] = Field(description="per band, display units; divided by before the network")
+    classes: int = Field(default=2, ge=2, le=200, description="classes, ids 0 … classes - 1")
+    mean: tuple[float, ...] = Field(description="per band, physical units; subtracted before the network")
+    std: tuple[Annotated[float, Field(gt=0)], ...] = Field(description="per band, physical units; divided by")
+
+
+class DataConfig(Section):
+    """What is trained on and what is held out."""
+
+    split: str = Field(default="train", description="rows of tiles.csv that are trained on, by their column split")
+    held_split: str | None = Field(default=None, description="rows that are evaluated on and never trained on")
 
 
 class CloudRule(Section):
@@ -64,28 +76,60 @@ class AugmentConfig(Section):
     zoom: float = Field(default=0.0, ge=0, lt=0.5, description="log zoom, ± this")
 
 
+class OptimiserConfig(Section):
+    """How weights follow gradients."""
+
+    kind: Literal["adamw", "adam", "sgd"] = Field(default="adamw", description="adam decays through the gradient")
+    learning_rate: float = Field(default=2e-3, gt=0, description="at the top of the schedule")
+    weight_decay: float = Field(default=1e-2, ge=0, description="of weights of two and more axes only")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd (Nesterov); beta 1 of the others")
+    clip_norm: float | None = Field(default=5.0, gt=0, description="largest norm of a gradient; null: any")
+
+
+class ScheduleConfig(Section):
+    """The learning rate over the steps, after a linear warm-up."""
+
+    kind: Literal["cosine", "one_cycle", "plateau", "constant"] = Field(
+        default="cosine",
+        description="one_cycle: 4 % to the top in 30 % of the steps, then to almost nothing, in cosines, no warm-up; "
+        "plateau: multiplied by factor when the evaluation metric has not risen for patience evaluations",
+    )
+    warm_up: float = Field(default=0.05, ge=0, lt=1, description="share of the steps the rate rises over")
+    factor: float = Field(default=0.5, gt=0, lt=1, description="of plateau")
+    patience: int = Field(default=3, ge=1, description="evaluations, of plateau")
+
+
 class FitConfig(Section):
-    """Optimisation."""
+    """Steps, windows and weights."""
 
     seed: int = Field(default=0, ge=0, description="of weights, windows and augmentation")
     steps: int = Field(default=2000, ge=1, description="optimiser steps")
-    batch: int = Field(default=8, ge=1, description="windows per step")
-    window_px: int = Field(default=256, ge=16, multiple_of=16, description="height and width of a window")
-    learning_rate: float = Field(
-        default=2e-3, gt=0, description="peak, after a warm-up of 5 % of the steps; then cosine"
-    )
-    weight_decay: float = Field(default=1e-2, ge=0, description="AdamW's, on convolution weights only")
-    label_smoothing: float = Field(default=0.05, ge=0, lt=1, description="of the cross-entropy")
-    dice_weight: float = Field(default=0.5, ge=0, description="weight of the Dice loss beside the cross-entropy's 1")
+    batch: int = Field(default=8, ge=1, description="windows that go through the network at once, on one device")
+    accumulate: int = Field(default=1, ge=1, description="such batches per step, over all devices together")
+    window_px: int = Field(default=256, ge=16, description="height and width of a window")
+    aux_weight: float = Field(default=0.4, ge=0, description="weight of the loss of each auxiliary output")
     average_decay: float = Field(default=0.995, ge=0, lt=1, description="decay of the running average of the weights")
-    bfloat16: bool = Field(default=True, description="autocast the network to bfloat16 while training")
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        default="bfloat16", description="what the network computes in; losses are float32; float16 on CUDA only"
+    )
+    checkpoint_every: int = Field(default=250, ge=1, description="steps between two checkpoints")
+
+
+class EvaluationConfig(Section):
+    """What the held-out images are used for; without any it says nothing."""
+
+    every: int = Field(default=250, ge=1, description="steps between two evaluations")
+    metric: MetricName = Field(default="mean_iou", description="what is best")
+    keep: Literal["best", "last"] = Field(default="best", description="weights that are packed")
+    patience: int | None = Field(
+        default=None, ge=1, description="evaluations without a better metric after which training stops; null: never"
+    )
 
 
 class FoldConfig(Section):
     """Spatial folds of the training tiles, by which the recipe is chosen."""
 
     count: int = Field(default=4, ge=2, description="folds; fold 0 holds the southernmost tiles")
-    evaluate_every: int = Field(default=250, ge=1, description="steps between two evaluations of a fold")
 
 
 class BundleConfig(Section):
@@ -95,6 +139,10 @@ class BundleConfig(Section):
     description: str = Field(default="", description="one line for humans")
     licence: str = Field(default="Apache-2.0", description="SPDX id of the weights' licence")
     bands: tuple[str, ...] = Field(description="common names of the bands, in order")
+    level: Literal["toa", "surface", "display8", "any"] = Field(default="display8", description="what raw values mean")
+    dtype: Dtype | Literal["any"] = Field(default="uint8", description="dtype of the raw values")
+    scale: tuple[float, ...] = Field(default=(), description="physical = raw * scale + offset, per band; empty: 1")
+    offset: tuple[float, ...] = Field(default=(), description="per band; empty: 0")
     gsd_m: float = Field(default=10.0, gt=0, description="ground metres per pixel")
     gsd_min_m: float = Field(default=8.0, gt=0, description="finest ground pixel accepted, metres")
     gsd_max_m: float = Field(default=12.5, gt=0, description="coarsest ground pixel accepted, metres")
@@ -113,25 +161,46 @@ class TrainConfig(Section):
 
     name: str = Field(description="the bundle's name")
     bundle: BundleConfig
-    split: str = Field(default="train", description="rows of tiles.csv that are trained on, by their column split")
+    data: DataConfig = DataConfig()
     network: NetworkConfig
+    losses: tuple[LossPart, ...] = Field(default=(CrossEntropyPart(),), min_length=1, description="summed")
+    optimiser: OptimiserConfig = OptimiserConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
     clouds: CloudRule = CloudRule()
     procedural: ProceduralConfig = ProceduralConfig()
     augment: AugmentConfig = AugmentConfig()
     fit: FitConfig = FitConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     folds: FoldConfig = FoldConfig()
 
     @model_validator(mode="after")
-    def _normalisation_fits(self) -> Self:
-        bands = self.network.in_channels
+    def _bands_and_classes_fit(self) -> Self:
+        bands, classes = self.network.in_channels, self.network.classes
         if not len(self.network.mean) == len(self.network.std) == bands:
             raise ValueError(f"network.mean and network.std need {bands} values each, one per band")
-        if len(self.bundle.bands) != bands:
-            raise ValueError(f"bundle.bands names {len(self.bundle.bands)} bands; network.in_channels is {bands}")
-        if tuple(one.id for one in self.bundle.legend) != tuple(range(self.network.classes)):
-            raise ValueError(f"bundle.legend needs the ids 0 … {self.network.classes - 1}, in order")
+        for key in ("bands", "scale", "offset"):
+            count = len(getattr(self.bundle, key))
+            if count != bands and (count or key == "bands"):
+                raise ValueError(f"bundle.{key} has {count} values; network.in_channels is {bands}")
+        if tuple(one.id for one in self.bundle.legend) != tuple(range(classes)):
+            raise ValueError(f"bundle.legend needs the ids 0 … {classes - 1}, in order")
         if self.procedural.seeds and not self.bundle.conversions:
             raise ValueError("procedural.seeds need a first bundle.conversions entry to become display images")
+        return self
+
+    @model_validator(mode="after")
+    def _losses_fit(self) -> Self:
+        kinds = [part.kind for part in self.losses]
+        if len(set(kinds)) != len(kinds):
+            raise ValueError(f"losses names one kind twice: {', '.join(kinds)}")
+        for part in self.losses:
+            count = len(getattr(part, "class_weights", ()))
+            if count not in (0, self.network.classes):
+                raise ValueError(
+                    f"{part.kind}.class_weights has {count} values; there are {self.network.classes} classes"
+                )
+        if self.schedule.kind == "plateau" and self.data.held_split is None:
+            raise ValueError("schedule plateau follows the evaluation metric: name a data.held_split")
         return self
 
 

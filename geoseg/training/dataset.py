@@ -1,7 +1,8 @@
 """Batches of augmented windows from labelled images, and the procedural images that are mixed in."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +16,32 @@ from geoseg.training.config import TrainConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Windows for one optimiser step."""
+    """Windows that go through the network together."""
 
     pixels: npt.NDArray[np.float32]
-    """(n, bands, height, width), display units, not yet normalised."""
+    """(n, bands, height, width), physical units, not yet normalised; no NaN: nodata is the band's mean."""
     labels: npt.NDArray[np.uint8]
     """(n, height, width), 255 = ignored."""
+
+
+class Supply(Protocol):
+    """Where training windows come from. Pickles, for the processes that make batches ahead."""
+
+    def batch(self, step: int, part: int) -> Batch:
+        """The same for the same step and part, whoever asks and whatever was asked before.
+
+        That is what makes a resumed run equal to one that was never stopped, and two devices equal to one: draw
+        from `generator(seed, step, part)` and keep no state.
+
+        Args:
+            step: from 1.
+            part: of the step, from 0: a step has `fit.accumulate` of them, over all devices together.
+        """
+
+
+def generator(seed: int, step: int, part: int) -> np.random.Generator:
+    """The random numbers of one batch."""
+    return np.random.default_rng((seed, step, part))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +60,18 @@ class Mixture:
         return group[int(rng.integers(len(group)))]
 
 
-def batches(mixture: Mixture, *, config: TrainConfig) -> Iterator[Batch]:
-    """Batches without end; the same config gives the same batches."""
-    rng = np.random.default_rng(config.fit.seed)
-    while True:
-        windows = [_window(mixture.pick(rng), config=config, rng=rng) for _ in range(config.fit.batch)]
-        yield Batch(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixtureSupply:
+    """Windows of a mixture that is held in memory."""
+
+    mixture: Mixture
+    config: TrainConfig
+
+    def batch(self, step: int, part: int) -> Batch:
+        """See `Supply`."""
+        rng = generator(self.config.fit.seed, step, part)
+        windows = [_window(self.mixture.pick(rng), config=self.config, rng=rng) for _ in range(self.config.fit.batch)]
+        return Batch(
             pixels=np.stack([pixels for pixels, _ in windows]), labels=np.stack([labels for _, labels in windows])
         )
 
