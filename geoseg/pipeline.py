@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -61,6 +62,32 @@ class InferenceSection(Section):
     batch: int = Field(default=8, ge=1, description="tiles in one batch on CUDA; the CPU takes one at a time")
 
 
+class RefinementSection(Section):
+    """Probabilities brought to the edges of the image, tile by tile, before tiles are blended.
+
+    A fully connected CRF (Kraehenbuehl, Koltun 2011); the numbers are those of DeepLab (Chen et al. 2016).
+    """
+
+    method: Literal["none", "crf"] = Field(default="none", description="crf: fully connected CRF; none: as predicted")
+    iterations: int = Field(default=5, ge=1, le=50, description="mean-field iterations")
+    smoothness_weight: float = Field(default=3.0, ge=0, allow_inf_nan=False, description="of the kernel of distance")
+    smoothness_px: float = Field(default=3.0, gt=0, allow_inf_nan=False, description="its standard deviation, pixels")
+    appearance_weight: float = Field(
+        default=10.0, ge=0, allow_inf_nan=False, description="of the kernel of distance and colour"
+    )
+    appearance_px: float = Field(
+        default=80.0, ge=1, allow_inf_nan=False, description="its standard deviation over the ground, pixels"
+    )
+    appearance_tone: float = Field(
+        default=13.0, ge=1, allow_inf_nan=False, description="its standard deviation in tones of 0 to 255"
+    )
+
+    @property
+    def reach_px(self) -> int:
+        """Pixels from which a refined tile is near enough to that of the whole scene: two standard deviations."""
+        return 0 if self.method == "none" else math.ceil(2 * max(self.smoothness_px, self.appearance_px))
+
+
 class PolygonsSection(Section):
     """The polygons product."""
 
@@ -82,6 +109,7 @@ class Pipeline(Section):
     scene: SceneSection = SceneSection()
     tiling: TilingSection = TilingSection()
     inference: InferenceSection = InferenceSection()
+    refinement: RefinementSection = RefinementSection()
     polygons: PolygonsSection = PolygonsSection()
     definition: Definition | None = Field(
         default=None, description="what the map is brought to: minimum area, width and gap of the defined cover"

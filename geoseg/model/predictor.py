@@ -12,9 +12,11 @@ from torch import Tensor
 from geoseg.core.legend import Legend
 from geoseg.core.patch import Patch, Scores
 from geoseg.errors import ResourceError
+from geoseg.model.appearance import find_appearance, to_tones
 from geoseg.model.bundle import Conversion, ModelBundle
 from geoseg.model.network import prepare_network
-from geoseg.pipeline import Engine, Precision
+from geoseg.model.refine import refine
+from geoseg.pipeline import Engine, Precision, RefinementSection
 
 
 class Predictor:
@@ -30,6 +32,7 @@ class Predictor:
         tile_shape: tuple[int, int],
         batch: int = 1,
         conversion: Conversion | None = None,
+        refinement: RefinementSection = RefinementSection(),  # noqa: B008 - frozen
         threads: int = 0,
     ) -> None:
         """Load the network.
@@ -42,10 +45,11 @@ class Predictor:
             tile_shape: (height, width) of every patch; multiples of the bundle's divisor.
             batch: tiles in one pass on CUDA; the CPU takes one at a time, so nothing depends on the company.
             conversion: what `bundle.check_scene` returned for the scene.
+            refinement: what becomes of a tile's probabilities before they are blended.
             threads: of torch, for the whole process; 0: as it is.
 
         Raises:
-            BundleError: the weights do not fit.
+            BundleError: the weights do not fit, or do not say what the refinement needs.
             ResourceError: no room on the device.
         """
         if threads > 0:
@@ -61,6 +65,8 @@ class Predictor:
         self._device = torch.device(device)
         self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self._conversion = conversion
+        self._refinement = refinement
+        self._appearance = None if refinement.method == "none" else find_appearance(bundle.spec)
         self._network = prepare_network(bundle, precision=precision, device=device)
         self._gain, self._bias = self._normalisation()
 
@@ -119,22 +125,26 @@ class Predictor:
         with torch.inference_mode(), _exact(self._device):
             observed = torch.from_numpy(np.stack(valid)).to(self._device)
             pixels = self._normalise(_to_device(raw, self._device), observed)
-            probabilities = self._forward(pixels)[: len(patches)].cpu().numpy()
+            probabilities = [one.cpu().numpy() for one in self._forward(pixels)[: len(patches)]]
+            if self._appearance is not None:
+                seen = [to_tones(one.cpu().numpy(), self._appearance) for one in pixels[: len(patches)]]
+                given = zip(probabilities, seen, valid[: len(patches)], strict=True)
+                probabilities = [refine(*one, section=self._refinement) for one in given]
         return [np.ascontiguousarray(one) for one in probabilities]
 
     def _forward(self, pixels: Tensor) -> Tensor:
         """Probabilities (n, classes, h, w) in float32 of normalised pixels."""
+        pixels = pixels.to(dtype=self._dtype, memory_format=torch.channels_last)
         logits = self._network(pixels).float()
         return torch.softmax(logits / self._spec.temperature, dim=1).contiguous()
 
     def _normalise(self, raw: Tensor, observed: Tensor) -> Tensor:
-        """(n, bands, h, w) as the network takes it; what is not observed or not finite is the mean of its band."""
+        """(physical - mean) / std in float32, (n, bands, h, w); its band's mean where nothing was observed."""
         if self._conversion is not None:
             raw = _convert(raw, self._conversion)
         pixels = raw.to(self._gain.dtype).mul(self._gain).add_(self._bias)
         keep = observed[:, None] & torch.isfinite(pixels)
-        pixels = torch.where(keep, pixels, 0.0)
-        return pixels.to(dtype=self._dtype, memory_format=torch.channels_last)
+        return torch.where(keep, pixels, 0.0)
 
     def _normalisation(self) -> tuple[Tensor, Tensor]:
         """(gain, bias) of x = raw * gain + bias, each (bands, 1, 1), worked out in float64."""

@@ -72,6 +72,13 @@ class TrainingData(Part):
     procedural_seeds: tuple[int, ...] = Field(default=(), description="seeds of generated training scenes")
 
 
+class Appearance(Part):
+    """How the CRF sees an image: tone_k = clip(sum of weights[k][band] * x_band + offsets[k], 0, 255)."""
+
+    weights: tuple[tuple[float, ...], ...] = Field(min_length=1, max_length=3, description="per tone, per band of x")
+    offsets: tuple[float, ...] = Field(description="per tone; x is (physical - mean) / std")
+
+
 class BundleSpec(Part):
     """Everything bundle.yaml says."""
 
@@ -99,6 +106,7 @@ class BundleSpec(Part):
     margin_tolerance: int = Field(ge=0, description="margin beyond which at most `tolerance` of the pixels differ")
     margin_exact: int | None = Field(default=None, ge=0, description="receptive field; null: the whole tile")
     tolerance: float = Field(default=0.001, gt=0, lt=1, description="share of pixels that may depend on the tiling")
+    appearance: Appearance | None = Field(default=None, description="how the CRF sees an image; null: not said")
     licence: str = Field(min_length=1, description="SPDX id of the weights' licence")
     training_data: TrainingData = Field(default=TrainingData(), description="where the weights come from")
     metrics: dict[str, JsonValue] = Field(default_factory=dict, description="measured figures, by name")
@@ -125,8 +133,16 @@ class BundleSpec(Part):
             value = getattr(self, key)
             if value is not None and value % self.divisor:
                 raise ValueError(f"{key} {value} is not a multiple of divisor {self.divisor}")
+        self._check_appearance()
         to_legend(self)
         return self
+
+    def _check_appearance(self) -> None:
+        seen = self.appearance
+        if seen is None:
+            return
+        if len(seen.weights) != len(seen.offsets) or any(len(row) != len(self.bands) for row in seen.weights):
+            raise ValueError(f"appearance needs an offset per tone and {len(self.bands)} weights in each")
 
 
 def to_legend(spec: BundleSpec) -> Legend:

@@ -15,6 +15,7 @@ from geoseg.core.area import PixelArea
 from geoseg.core.tiling import TilePlan, plan_tiles
 from geoseg.core.window import Window
 from geoseg.errors import SettingsError
+from geoseg.model.appearance import find_appearance
 from geoseg.model.bundle import Conversion, ModelBundle, check_scene, infer_level, load_bundle
 from geoseg.model.precision import Resolved, resolve_engine
 from geoseg.outcome import Facts
@@ -266,11 +267,19 @@ def _encoding(scene: Scene) -> tuple[float, float] | None:
 
 
 def _margin(pipeline: Pipeline, bundle: ModelBundle) -> int:
+    """Outer pixels of a tile that count nothing; a refinement that looks further adds what it looks."""
     wanted = pipeline.tiling.margin
+    if pipeline.refinement.method != "none":
+        find_appearance(bundle.spec)  # refuses a bundle that does not say how its bands are seen
     if wanted == "tolerance":
-        return bundle.spec.margin_tolerance
+        return bundle.spec.margin_tolerance + pipeline.refinement.reach_px
     if wanted != "exact":
         return wanted
+    if pipeline.refinement.method != "none":
+        raise SettingsError(
+            f"refinement {pipeline.refinement.method} looks at the whole tile, so tiling.margin=exact does not exist: "
+            "use tolerance or a number of pixels"
+        )
     if bundle.spec.margin_exact is None:
         raise SettingsError(
             f"bundle {bundle.spec.name!r} looks at the whole tile, so tiling.margin=exact does not exist: "

@@ -107,6 +107,7 @@ def load_predictor(plan: ScenePlan) -> Predictor:
         tile_shape=plan.tiles.tile_shape,
         batch=plan.batch,
         conversion=plan.conversion,
+        refinement=plan.pipeline.refinement,
         threads=plan.config.thread_count,
     )
 

@@ -222,6 +222,7 @@ def _load_predictor(given: PatchSet, config: Config, model: str | None) -> tuple
         tile_shape=given.tiles.tile_shape,
         batch=wanted.batch,
         conversion=contract.conversion,
+        refinement=contract.pipeline.refinement,
         threads=config.thread_count,
     )
     return predictor, resolved.device

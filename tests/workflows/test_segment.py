@@ -55,13 +55,22 @@ def write_scene(
     return pixels
 
 
-def run(scene: Path, bundle: Path, out: Path, *, config: Config | None = None, **tiling: Any) -> RunRecord:
+def run(
+    scene: Path,
+    bundle: Path,
+    out: Path,
+    *,
+    config: Config | None = None,
+    refinement: dict[str, Any] | None = None,
+    **tiling: Any,
+) -> RunRecord:
     pipeline = Pipeline.model_validate(
         {
             "name": "test",
             "model": str(bundle),
             "tiling": {"tile": 64, "margin": 0, "ramp": 16, **tiling},
             "inference": {"engine": "torch-cpu", "precision": "fp32"},
+            "refinement": refinement or {},
         }
     )
     plan = plan_scene(Request(source=str(scene), pipeline=pipeline, config=config or Config(threads=1)))
@@ -136,7 +145,8 @@ def test_a_real_network_at_its_exact_margin_gives_the_whole_image(tmp_path: Path
     np.testing.assert_array_equal(read(tmp_path / "out/classes.tif")[decided], expected[decided])
 
 
-def test_panels_threads_and_configs_change_no_pixel_no_area_and_no_polygon(tmp_path: Path) -> None:
+@pytest.mark.parametrize("refinement", ["none", "crf"])
+def test_panels_threads_and_configs_change_no_pixel_no_area_and_no_polygon(tmp_path: Path, refinement: str) -> None:
     write_scene(tmp_path / "scene.tif", height=150, width=1300)
     tiny_bundle(tmp_path / "bundle", kind="unet", bands=RGB, classes=3)
     configs = {
@@ -144,7 +154,15 @@ def test_panels_threads_and_configs_change_no_pixel_no_area_and_no_polygon(tmp_p
         "strips": Config(threads=1, panel_width=512, gdal_cache_mb=16),
     }
     records = {
-        name: run(tmp_path / "scene.tif", tmp_path / "bundle", tmp_path / name, tile=256, margin=32, config=config)
+        name: run(
+            tmp_path / "scene.tif",
+            tmp_path / "bundle",
+            tmp_path / name,
+            tile=256,
+            margin=32,
+            config=config,
+            refinement={"method": refinement, "appearance_px": 15},
+        )
         for name, config in configs.items()
     }
     assert records["one"].job == records["strips"].job
