@@ -14,7 +14,7 @@ from geoseg.model.framed import Framed
 from geoseg.model.nearest import unknown
 from geoseg.model.weights import load_state, read_state
 
-MODULES: Final = ("zoo.unet", "zoo.pointwise", "zoo.fc_densenet", "library")
+MODULES: Final = ("zoo.unet", "zoo.pointwise", "zoo.fcn", "zoo.fcn_original", "zoo.fc_densenet", "zoo.segformer", "library")
 """Each has ARCHITECTURES. Of two entries with one name, the one without encoders is meant by the bare name."""
 
 
