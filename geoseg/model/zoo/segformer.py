@@ -154,7 +154,7 @@ class _EfficientAttention(nn.Module):
 
     def _by_head(self, tokens: Tensor) -> Tensor:
         """(n, positions, channels) -> (n, heads, positions, channels / heads)."""
-        return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return tokens.reshape(*tokens.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 class _MixFFN(nn.Module):
@@ -200,7 +200,7 @@ def _as_tokens(pixels: Tensor) -> Tensor:
 
 def _as_pixels(tokens: Tensor, shape: tuple[int, int]) -> Tensor:
     """(n, h * w, channels) -> (n, channels, h, w)."""
-    return tokens.transpose(1, 2).unflatten(2, shape)
+    return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *shape)
 
 
 def _initialise(module: nn.Module) -> None:

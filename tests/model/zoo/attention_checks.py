@@ -43,7 +43,7 @@ def check_training_step(network: nn.Module, pixels: Tensor, classes: int) -> Non
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = network(pixels)
     loss = F.cross_entropy(logits.float(), labels)
-    loss.backward()
+    torch.autograd.backward(loss)
     assert torch.isfinite(loss)
     missing = [name for name, one in network.named_parameters() if one.grad is None or not one.grad.isfinite().all()]
     assert missing == []
@@ -60,7 +60,7 @@ def overfit(network: nn.Module, *, steps: int, side: int = 64, rate: float = 2e-
     network.train()
     for _ in range(steps):
         optimiser.zero_grad()
-        F.cross_entropy(network(pixels), labels).backward()
+        torch.autograd.backward(F.cross_entropy(network(pixels), labels))
         optimiser.step()
     network.eval()
     with torch.inference_mode():

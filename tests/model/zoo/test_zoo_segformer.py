@@ -1,5 +1,7 @@
 """SegFormer: published counts, the wiring of an independent implementation, any size, training."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -19,7 +21,8 @@ COUNTS = {
 
 @pytest.mark.parametrize("classes", COUNTS)
 def test_counts_are_the_published_ones(classes: int) -> None:
-    sizes = tuple(count(lambda b=b: build_network(f"segformer_b{b}", in_channels=3, classes=classes)) for b in range(6))
+    names = [f"segformer_b{size}" for size in range(6)]
+    sizes = tuple(count(partial(build_network, name, in_channels=3, classes=classes)) for name in names)
     assert sizes == COUNTS[classes]
 
 
@@ -67,19 +70,20 @@ def names_of_ours(state: dict[str, Tensor]) -> dict[str, Tensor]:
         ("decode_head.batch_norm", "head.fuse.1"),
         ("decode_head.classifier", "head.classify"),
     )
-    for name, value in state.items():
-        if "v_proj" in name:
+    for their_name, value in state.items():
+        if "v_proj" in their_name:
             continue
+        name, weight = their_name, value
         if "k_proj" in name:
-            value = torch.cat([value, state[name.replace("k_proj", "v_proj")]])
+            weight = torch.cat([value, state[name.replace("k_proj", "v_proj")]])
             name = name.replace("k_proj", "key_value")
         for theirs, here in words:
             name = name.replace(theirs, here)
         if "linear_projections" in name or "linear_c" in name:
-            level, last = [part for part in name.split(".") if part.isdigit()][0], name.rpartition(".")[2]
+            level, last = next(part for part in name.split(".") if part.isdigit()), name.rpartition(".")[2]
             name = f"head.levels.{level}.{last}"
-            value = value[..., None, None] if last == "weight" else value
-        ours[name] = value
+            weight = weight[..., None, None] if last == "weight" else weight
+        ours[name] = weight
     return ours
 
 
@@ -88,7 +92,7 @@ def test_with_the_same_weights_it_computes_what_transformers_computes() -> None:
     theirs = oracle(4)
     for module in theirs.modules():
         if isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.running_mean)
+            module.get_buffer("running_mean").normal_()
         if isinstance(module, nn.LayerNorm | nn.BatchNorm2d):
             nn.init.normal_(module.weight)
             nn.init.normal_(module.bias)
