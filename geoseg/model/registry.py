@@ -14,7 +14,25 @@ from geoseg.model.framed import Framed
 from geoseg.model.nearest import unknown
 from geoseg.model.weights import load_state, read_state
 
-MODULES: Final = ("zoo.unet", "zoo.pointwise", "zoo.fcn", "zoo.fcn_original", "zoo.fc_densenet", "zoo.segformer", "library")
+MODULES: Final = (
+    "zoo.unet",
+    "zoo.pointwise",
+    "zoo.deeplab",
+    "zoo.deeplab_plus",
+    "zoo.fastfcn",
+    "zoo.fcn_resnet",
+    "zoo.bisenet_v1",
+    "zoo.bisenet_v2",
+    "zoo.espnet",
+    "zoo.espnet_v2",
+    "zoo.fast_scnn",
+    "zoo.fc_densenet",
+    "zoo.fcn",
+    "zoo.fcn_original",
+    "zoo.segformer",
+    "zoo.setr",
+    "library",
+)
 """Each has ARCHITECTURES. Of two entries with one name, the one without encoders is meant by the bare name."""
 
 
