@@ -24,6 +24,7 @@ class NetworkConfig(Section):
     architecture: str = Field(default="unet", description="a name of the registry: unet, fcn8s:vgg16, unet:resnet34")
     options: dict[str, JsonValue] = Field(default_factory=dict, description="arguments of the architecture")
     weights: Path | None = Field(default=None, description="state dict to start from; none: random weights")
+    freeze: tuple[str, ...] = Field(default=(), description="parameters whose name begins so stay as they are: encoder")
     in_channels: int = Field(default=3, ge=1, description="bands of the input")
     classes: int = Field(default=2, ge=2, le=200, description="classes, ids 0 … classes - 1")
     mean: tuple[float, ...] = Field(description="per band, physical units; subtracted before the network")

@@ -1,24 +1,35 @@
-"""The training loop: AdamW, warm-up and cosine, a running average of the weights. Arrays in, weights out."""
+"""The training loop: batches in, weights out; a stopped run goes on as if it had never been stopped."""
 
-import copy
-import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from geoseg.core.patch_source import LabelledImage
-from geoseg.model.zoo.unet import UNet
-from geoseg.training.config import FitConfig, NetworkConfig, TrainConfig
-from geoseg.training.dataset import Batch, Mixture, batches
-from geoseg.training.losses import cross_entropy, dice_loss
-from geoseg.training.metrics import Confusion, confusion
+from geoseg.core.patch_source import IGNORE, LabelledImage
+from geoseg.errors import InputError, InterruptedRun, SettingsError
+from geoseg.model.framed import Framed
+from geoseg.training.checkpoint import BEST, LAST, Checkpoint, read_checkpoint, write_checkpoint
+from geoseg.training.config import TrainConfig
+from geoseg.training.dataset import Batch, Supply
+from geoseg.training.evaluate import Scores, evaluate, figure_names, normalise
+from geoseg.training.feed import feed
+from geoseg.training.history import History, open_board, write_summary
+from geoseg.training.interrupt import StopRequest, stop_requests
+from geoseg.training.objective import Objective
+from geoseg.training.optimise import average_decay, average_into, rate_factor
+from geoseg.training.ranks import Ranks, check_parts
+from geoseg.training.state import TrainingState
 
-WARM_UP_SHARE = 0.05
+Ended: TypeAlias = Literal["steps", "early stop"]
+_FLUSH_EVERY = 10
+"""Steps whose losses are fetched from the device together, and between which processes agree to stop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,115 +40,308 @@ class Progress:
     """Steps done, from 1."""
     loss: float
     """Mean over the steps since the last report."""
+    scores: Scores | None
+    """On the held-out images, where they were just evaluated."""
     seconds: float
-    """Since the start."""
-    network: nn.Module
-    """The averaged network, in eval mode; not to be changed."""
+    """Since the start, interruptions not counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """Where a run computes and keeps its files."""
+
+    folder: Path | None = None
+    """For checkpoints and figures, made if missing; a run found there goes on. None: nothing is written."""
+    identity: str = ""
+    """Of configuration and data; a run of another identity is not gone on with."""
+    ranks: Ranks = field(default_factory=Ranks)
+    workers: int = 0
+    """Processes that make batches ahead; 0: they are made when they are needed."""
+    tensorboard: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A run that came to its end."""
+
+    network: Framed
+    """The averaged network with the weights to keep, in eval mode, on the CPU."""
+    scores: Scores | None
+    """Of these weights on the held-out images."""
+    step: int
+    ended: Ended
+
+
+Report: TypeAlias = Callable[[Progress], None]
 
 
 def train_network(
-    config: TrainConfig, mixture: Mixture, *, report: Callable[[Progress], None], report_every: int = 100
-) -> nn.Module:
-    """Trains from random weights and gives the averaged network, in eval mode.
+    config: TrainConfig,
+    supply: Supply,
+    *,
+    held: Sequence[LabelledImage] = (),
+    setting: Setting | None = None,
+    report: Report = lambda progress: None,
+) -> Trained:
+    """Trains, from the start or from the checkpoint in the setting's folder.
 
-    Args:
-        config: network, augmentation and optimisation.
-        mixture: the images windows are cut from.
-        report: called every `report_every` steps and after the last.
-        report_every: steps between two reports.
+    On a CPU with the same number of threads a run that was stopped or killed gives the same losses and weights, bit
+    for bit, as one that was not.
+
+    Raises:
+        InterruptedRun: SIGINT or SIGTERM came; the checkpoint is written.
+        SettingsError: settings that do not fit each other, or a loss that is no number any more.
+        ProductError: the folder holds another run.
     """
-    torch.manual_seed(config.fit.seed)
-    network = build_network(config.network)
-    average = copy.deepcopy(network).eval()
-    optimiser = _optimiser(network, config=config.fit)
-    windows = batches(mixture, config=config)
-    start, losses = time.monotonic(), list[float]()
-    for step in range(1, config.fit.steps + 1):
-        for group in optimiser.param_groups:
-            group["lr"] = config.fit.learning_rate * learning_rate_factor(step, steps=config.fit.steps)
-        losses.append(_step(network, next(windows), optimiser=optimiser, config=config))
-        _average_into(average, network, decay=min(config.fit.average_decay, step / (step + 10)))
-        if step % report_every == 0 or step == config.fit.steps:
-            mean = float(np.mean(losses))
-            report(Progress(step=step, loss=mean, seconds=time.monotonic() - start, network=average))
-            losses.clear()
-    return average
+    return _Run(config, supply, held=held, setting=setting or Setting(), report=report).to_end()
 
 
-def build_network(config: NetworkConfig) -> nn.Module:
-    """A network with random weights, channels last."""
-    network = UNet(in_channels=config.in_channels, classes=config.classes, init_features=config.init_features)
-    return network.to(memory_format=torch.channels_last)
+class _Run:
+    """A training run at work."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        supply: Supply,
+        *,
+        held: Sequence[LabelledImage],
+        setting: Setting,
+        report: Report,
+    ) -> None:
+        check_settings(config, ranks=setting.ranks)
+        self.config, self.supply, self.held = config, supply, held
+        self.setting, self.ranks, self.report = setting, setting.ranks, report
+        self.state = TrainingState(config, device=self.ranks.device)
+        self.objective = Objective(parts=config.losses, aux_weight=config.fit.aux_weight)
+        self.pending: list[dict[str, Tensor | float]] = []
+        self.columns: tuple[str, ...] = ()
+        self.scores: Scores | None = None
+        self.history: History | None = None
+        self._resume()
+        self.outputs = _Outputs(self.state.network)
+        self.parallel: nn.Module = self.outputs
+        if self.ranks.count > 1:
+            self.parallel = DistributedDataParallel(self.outputs, broadcast_buffers=False, find_unused_parameters=True)
+
+    def to_end(self) -> Trained:
+        """Steps until they are done, evaluations are no better any more, or a signal came."""
+        config, state = self.config, self.state
+        batches = feed(
+            self.supply,
+            steps=range(state.step + 1, config.fit.steps + 1),
+            parts=self.ranks.parts(config.fit.accumulate),
+            workers=self.setting.workers,
+        )
+        try:
+            with stop_requests() as stop:
+                while state.step < config.fit.steps and not self._is_over():
+                    self._advance(batches, stop)
+            return self._finish()
+        finally:
+            if self.history is not None:
+                self.history.close()
+
+    def _advance(self, batches: Iterator[Batch], stop: StopRequest) -> None:
+        """One step, and what is due after it."""
+        config, state, start = self.config, self.state, time.monotonic()
+        row = self._step(batches)
+        state.step += 1
+        row["step"] = state.step
+        average_into(state.average, state.network, decay=average_decay(state.step, decay=config.fit.average_decay))
+        last = state.step == config.fit.steps
+        scores = self._evaluate() if self.held and (last or state.step % config.evaluation.every == 0) else None
+        state.seconds += time.monotonic() - start
+        row["seconds"] = state.seconds
+        self.pending.append(row)
+        is_saved = last or state.step % config.fit.checkpoint_every == 0 or self._is_over()
+        if is_saved or scores or state.step % _FLUSH_EVERY == 0 or (stop.name and self.ranks.count == 1):
+            asked = self._flush(scores, stop)
+            if is_saved or asked:
+                self._save()
+            if asked and not last:
+                raise self._interrupted(stop.name or "a signal to another process")
+
+    def _step(self, batches: Iterator[Batch]) -> dict[str, Tensor | float]:
+        """One optimiser step; gives its figures, tensors for those that are still on the device."""
+        config, state = self.config, self.state
+        factor = rate_factor(state.step + 1, steps=config.fit.steps, config=config.schedule)
+        rate = config.optimiser.learning_rate * factor * state.watch.rate
+        for group in state.optimiser.param_groups:
+            group["lr"] = rate
+        state.train()
+        state.optimiser.zero_grad(set_to_none=True)
+        parts = self.ranks.parts(config.fit.accumulate)
+        sums: dict[str, Tensor] = {}
+        for part in parts:
+            with self._apart(part != parts[-1]):
+                losses = self._learn_from(next(batches), part, share=1 / len(parts))
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0) + value / config.fit.accumulate
+        state.scaler.unscale_(state.optimiser)
+        limit = config.optimiser.clip_norm or float("inf")
+        norm = nn.utils.clip_grad_norm_(state.network.parameters(), max_norm=limit)
+        state.scaler.step(state.optimiser)
+        state.scaler.update()
+        self.ranks.mean_statistics(state.network)
+        return {"learning_rate": rate, "gradient_norm": norm.detach(), **sums}
+
+    def _learn_from(self, batch: Batch, part: int, *, share: float) -> dict[str, Tensor]:
+        """Adds the gradients of one batch; gives its losses by column."""
+        config, device = self.config, self.ranks.device
+        _check_labels(batch, classes=config.network.classes)
+        torch.manual_seed(_torch_seed(config.fit.seed, self.state.step + 1, part))
+        pixels = normalise(batch.pixels, config=config.network, device=device)
+        precision = getattr(torch, config.fit.precision)
+        with torch.autocast(torch.device(device).type, precision, enabled=config.fit.precision != "float32"):
+            outputs = self.parallel(pixels)
+        loss = self.objective(outputs, torch.from_numpy(batch.labels).to(device))
+        self.state.scaler.scale(loss.total * share).backward()  # type: ignore[no-untyped-call]
+        return {"loss": loss.total.detach()} | {f"loss_{name}": value for name, value in loss.parts.items()}
+
+    def _apart(self, is_apart: bool) -> AbstractContextManager[Any]:
+        """Gradients are exchanged once per step, with its last batch."""
+        parallel = self.parallel
+        return parallel.no_sync() if is_apart and isinstance(parallel, DistributedDataParallel) else nullcontext()
+
+    def _evaluate(self) -> Scores:
+        config, state = self.config, self.state
+        scores = evaluate(state.average, self.held, config=config.network, ranks=self.ranks)
+        value = scores.value(config.evaluation.metric)
+        state.watch = state.watch.after(value, step=state.step, schedule=config.schedule)
+        if state.watch.best_step == state.step or not state.best:
+            state.keep_best()
+            self.scores = scores
+        return scores
+
+    def _flush(self, scores: Scores | None, stop: StopRequest) -> bool:
+        """Writes and reports the steps since the last time; whether to stop, which all processes agree on.
+
+        Raises:
+            SettingsError: a loss is no number any more.
+        """
+        rows, asked = self._gather(stop)
+        bad = [row for row in rows if not np.isfinite(row["loss"])]
+        if bad:
+            raise SettingsError(
+                f"the loss is {bad[0]['loss']} at step {bad[0]['step']:.0f}: lower optimiser.learning_rate "
+                f"({self.config.optimiser.learning_rate:g}) or compute in float32 (fit.precision)"
+            )
+        if scores is not None:
+            rows[-1] |= scores.figures()
+        if self.history is not None and rows:
+            held = figure_names(self.config.network.classes) if self.held else ()
+            self.history.add(rows, columns=(*self.columns, *held))
+        self.pending.clear()
+        mean = float(np.mean([row["loss"] for row in rows]))
+        self.report(Progress(step=self.state.step, loss=mean, scores=scores, seconds=self.state.seconds))
+        return asked
+
+    def _gather(self, stop: StopRequest) -> tuple[list[dict[str, float]], bool]:
+        """Rows with the losses of all processes summed, and whether any of them was asked to stop."""
+        losses = [name for name in self.pending[0] if name.startswith("loss")]
+        self.columns = ("step", "seconds", "learning_rate", "gradient_norm", *losses)
+        values = [torch.stack([torch.as_tensor(row[name]) for name in losses]) for row in self.pending]
+        request = torch.full((1, len(losses)), float(stop.name is not None), device=values[0].device)
+        sums = self.ranks.sum(torch.cat([torch.stack(values).double(), request.double()])).cpu()
+        rows = [{name: float(value) for name, value in row.items()} for row in self.pending]
+        for row, summed in zip(rows, sums[:-1].tolist(), strict=True):
+            row.update(zip(losses, summed, strict=True), step=int(row["step"]))
+        return rows, bool(sums[-1, 0] > 0)
+
+    def _is_over(self) -> bool:
+        return self.state.watch.is_over(self.config.evaluation)
+
+    def _resume(self) -> None:
+        """Goes on with what is in the folder, and opens it for writing."""
+        folder, state = self.setting.folder, self.state
+        if folder is None:
+            return
+        if (folder / LAST).is_file():
+            checkpoint = read_checkpoint(folder / LAST)
+            state.restore(checkpoint, identity=self.setting.identity, place=str(folder / LAST))
+        if self.ranks.is_first:
+            folder.mkdir(parents=True, exist_ok=True)
+            board = open_board(folder, step=state.step) if self.setting.tensorboard else None
+            self.history = History(folder, step=state.step, board=board)
+
+    def _save(self) -> None:
+        folder, state = self.setting.folder, self.state
+        if folder is None or not self.ranks.is_first:
+            return
+        write_checkpoint(folder / LAST, state.snapshot(self.setting.identity))
+        if state.best:
+            write_checkpoint(folder / BEST, Checkpoint(tensors=state.best, record={"step": state.watch.best_step}))
+
+    def _finish(self) -> Trained:
+        """The weights to keep, scored."""
+        config, state = self.config, self.state
+        if config.evaluation.keep == "best" and state.best:
+            state.average.bare.load_state_dict(state.best)
+        scores = evaluate(state.average, self.held, config=config.network, ranks=self.ranks) if self.held else None
+        ended: Ended = "steps" if state.step == config.fit.steps else "early stop"
+        self._summarise(state="complete", ended=ended, scores=scores)
+        return Trained(network=state.average.cpu(), scores=scores, step=state.step, ended=ended)
+
+    def _interrupted(self, cause: str) -> InterruptedRun:
+        self._summarise(state="interrupted", ended=cause, scores=self.scores)
+        step, folder = self.state.step, self.setting.folder
+        kept = f"the same command goes on from there ({folder})" if folder else "nothing was kept of it"
+        return InterruptedRun(f"stopped by {cause} after step {step}: {kept}")
+
+    def _summarise(self, *, state: str, ended: str, scores: Scores | None) -> None:
+        folder, config, watch = self.setting.folder, self.config, self.state.watch
+        if folder is None or not self.ranks.is_first:
+            return
+        best = {"metric": config.evaluation.metric, "value": watch.best, "step": watch.best_step}
+        summary = {
+            "state": state,
+            "ended": ended,
+            "step": self.state.step,
+            "steps": config.fit.steps,
+            "seconds": round(self.state.seconds, 3),
+            "best": best if watch.best is not None else None,
+            "parameters": sum(one.numel() for one in self.state.network.parameters()),
+            "device": self.ranks.device,
+            "ranks": self.ranks.count,
+            "torch": torch.__version__,
+            "identity": self.setting.identity,
+            "config": config.model_dump(mode="json"),
+            "classes": [one.name for one in config.bundle.legend],
+            "confusion": scores.confusion.counts.tolist() if scores else None,
+            "images": [{"name": name, "confusion": one.counts.tolist()} for name, one in scores.images.items()]
+            if scores
+            else [],
+        }
+        write_summary(folder, summary)
 
 
-def learning_rate_factor(step: int, *, steps: int) -> float:
-    """Share of the peak learning rate at a step (from 1): a linear warm-up, then half a cosine down to 0."""
-    warm_up = max(1, round(steps * WARM_UP_SHARE))
-    if step <= warm_up:
-        return step / warm_up
-    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
+class _Outputs(nn.Module):
+    """All outputs of a network by `forward`, which is what wrappers of torch call."""
+
+    def __init__(self, network: Framed) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
+        return self.network.forward_train(pixels)
 
 
-def normalise(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.float32], *, config: NetworkConfig) -> Tensor:
-    """Display values (n, bands, h, w) as the network takes them: (value - mean) / std, channels last."""
-    mean = torch.tensor(config.mean).view(1, -1, 1, 1)
-    std = torch.tensor(config.std).view(1, -1, 1, 1)
-    values = torch.from_numpy(np.ascontiguousarray(pixels)).float()
-    return ((values - mean) / std).contiguous(memory_format=torch.channels_last)
+def check_settings(config: TrainConfig, *, ranks: Ranks) -> None:
+    """Settings that need each other and the device.
 
-
-def map_classes(network: nn.Module, image: LabelledImage, *, config: NetworkConfig) -> npt.NDArray[np.uint8]:
-    """The class of each pixel of an image, in one piece; the lowest id wins a tie.
-
-    The image is padded to the divisor by repeating its edge and cropped afterwards.
+    Raises:
+        SettingsError: they do not fit.
     """
-    height, width = image.labels.shape
-    padding = ((0, 0), (0, -height % 16), (0, -width % 16))
-    with torch.inference_mode():
-        logits = network(normalise(np.pad(image.pixels, padding, mode="edge")[None], config=config))[0]
-    classes = np.argmax(logits.float().numpy(), axis=0)[:height, :width]
-    return np.asarray(classes, dtype=np.uint8)
+    check_parts(config.fit.accumulate, ranks=ranks)
+    if config.fit.precision == "float16" and ranks.device == "cpu":
+        raise SettingsError("fit.precision float16 needs a CUDA device: take bfloat16 or float32 on a CPU")
 
 
-def evaluate(network: nn.Module, images: Sequence[LabelledImage], *, config: NetworkConfig) -> Confusion:
-    """The confusion over all pixels of the images together."""
-    total = Confusion(counts=np.zeros((config.classes, config.classes), dtype=np.int64))
-    for image in images:
-        total += confusion(image.labels, map_classes(network, image, config=config), classes=config.classes)
-    return total
+def _check_labels(batch: Batch, *, classes: int) -> None:
+    highest = int(np.where(batch.labels == IGNORE, 0, batch.labels).max())
+    if highest >= classes:
+        raise InputError(f"a training label is {highest}: there are {classes} classes, ids from 0, and 255 = ignored")
 
 
-def _step(network: nn.Module, batch: Batch, *, optimiser: torch.optim.Optimizer, config: TrainConfig) -> float:
-    """One optimiser step; gives the loss before it."""
-    network.train()
-    labels = torch.from_numpy(batch.labels)
-    with torch.autocast("cpu", torch.bfloat16, enabled=config.fit.bfloat16):
-        logits = network(normalise(batch.pixels, config=config.network))
-    logits = logits.float()
-    loss = cross_entropy(logits, labels, smoothing=config.fit.label_smoothing)
-    if config.fit.dice_weight:
-        loss = loss + config.fit.dice_weight * dice_loss(logits, labels)
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(network.parameters(), max_norm=5.0)
-    optimiser.step()
-    return float(loss.detach())
-
-
-def _optimiser(network: nn.Module, *, config: FitConfig) -> torch.optim.Optimizer:
-    """AdamW; biases and BatchNorm's scales do not decay."""
-    weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
-    groups = [{"params": weights, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.learning_rate)
-
-
-@torch.no_grad()
-def _average_into(average: nn.Module, network: nn.Module, *, decay: float) -> None:
-    """Moves the average a little towards the network; BatchNorm's statistics are averaged alike."""
-    current = network.state_dict()
-    for name, value in average.state_dict().items():
-        if value.is_floating_point():
-            value.lerp_(current[name], 1 - decay)
-        else:
-            value.copy_(current[name])
+def _torch_seed(seed: int, step: int, part: int) -> int:
+    return int(np.random.SeedSequence((seed, step, part)).generate_state(1, np.uint64)[0])

@@ -1,35 +1,91 @@
-"""The margins a trained network is packed with, measured on the tiles it was trained on."""
+"""The margins a trained network is packed with, measured on images; whether they are large enough is asked before."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
 from geoseg.core.patch_source import LabelledImage
-from geoseg.errors import BundleError
-from geoseg.model.margin import probe_margin, tolerance_margin
-from geoseg.model.zoo.unet import DIVISOR
-from geoseg.training.config import TrainConfig
-from geoseg.training.fit import normalise
+from geoseg.errors import InputError
+from geoseg.model.architecture import Architecture
+from geoseg.model.margin import disagreement_by_margin, probe_margin
+from geoseg.model.registry import find_architecture
+from geoseg.training.config import NetworkConfig
+from geoseg.training.evaluate import normalise
+from geoseg.training.state import build_network
 
 TOLERANCE = 0.001
 """Share of the pixels whose class may depend on the tiling."""
 
 
-def measure_margins(network: nn.Module, tiles: Sequence[LabelledImage], *, config: TrainConfig) -> dict[str, Any]:
-    """The margins of bundle.yaml: exact from the structure, tolerance by mapping the middles of the tiles alone.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarginPlan:
+    """How the margin will be measured."""
+
+    exact: int | None
+    """Receptive field, pixels; None: the whole tile."""
+    side: int
+    """Height and width that images are cropped to."""
+    tile: int
+    """Height and width of the tile in their middle that is mapped alone."""
+    divisor: int
+
+
+def plan_margins(config: NetworkConfig, *, side_px: int) -> MarginPlan:
+    """How margins will be measured on images of that side; to be asked before hours are spent on training.
+
+    The tile leaves the whole receptive field around it where there is room, else a quarter of the image on each side.
 
     Raises:
-        BundleError: the tiles are too small to measure on.
+        InputError: the images are too small for any margin.
     """
-    exact = probe_margin(network, config.network.in_channels, DIVISOR) or 0
-    tile = (min(min(image.labels.shape) for image in tiles) - 2 * exact) // DIVISOR * DIVISOR
-    if tile <= 2 * DIVISOR:
-        raise BundleError(
-            f"tiles are too small to measure a margin on: they need more than {2 * exact + 2 * DIVISOR} px"
+    architecture = find_architecture(config.architecture)
+    divisor = architecture.divisor
+    exact = _exact_margin(build_network(config).bare, architecture, in_channels=config.in_channels)
+    side = side_px // divisor * divisor
+    least = -(-max(architecture.min_size, 3 * divisor) // divisor) * divisor
+    tile = side - 2 * exact if exact is not None else 0
+    if tile < least:
+        tile = max(least, side // 2 // divisor * divisor)
+    if side < tile + 2 * divisor:
+        raise InputError(
+            f"images of {side_px} px are too small to measure the margin of {config.architecture} on: give images of "
+            f"at least {least + 2 * divisor} px"
         )
-    images = (normalise(image.pixels[None], config=config.network)[0] for image in tiles)
+    return MarginPlan(exact=exact, side=side, tile=tile, divisor=divisor)
+
+
+def measure_margins(
+    network: nn.Module, images: Iterable[LabelledImage], *, plan: MarginPlan, config: NetworkConfig
+) -> dict[str, Any]:
+    """The margins of bundle.yaml: exact from the structure, tolerance by mapping the middles of images alone.
+
+    Where no margin that was tried will do, the exact one is taken; a network that has none gets the largest that was
+    tried, and as tolerance the share of the pixels that differed with it.
+
+    Args:
+        network: the bare network in eval mode, on the CPU.
+        images: none smaller than the plan's side.
+        plan: of `plan_margins`.
+        config: normalisation.
+    """
+    pixels = (normalise(image.pixels[None, :, : plan.side, : plan.side], config=config)[0] for image in images)
     with torch.inference_mode():
-        margin = tolerance_margin(network, images, tile=tile, divisor=DIVISOR, tolerance=TOLERANCE)
-    return {"margin_tolerance": margin, "margin_exact": exact, "tolerance": TOLERANCE}
+        shares = disagreement_by_margin(network, pixels, tile=plan.tile, divisor=plan.divisor)
+    found = next((margin for margin, share in shares.items() if share <= TOLERANCE), plan.exact)
+    fields: dict[str, Any] = {"margin_exact": plan.exact, "tolerance": TOLERANCE}
+    if found is not None:
+        return fields | {"margin_tolerance": found if plan.exact is None else min(found, plan.exact)}
+    largest = max(shares)
+    return fields | {"margin_tolerance": largest, "tolerance": min(math.ceil(shares[largest] * 1e4) / 1e4, 0.9999)}
+
+
+def _exact_margin(bare: nn.Module, architecture: Architecture, *, in_channels: int) -> int | None:
+    """Probed; what is declared where a layer cannot be probed."""
+    try:
+        return probe_margin(bare, in_channels, architecture.divisor, min_size=architecture.min_size)
+    except (ValueError, RuntimeError):
+        return architecture.margin

@@ -82,11 +82,13 @@ class Confusion:
 
     @property
     def _true(self) -> npt.NDArray[np.int64]:
-        return np.sum(self.counts, axis=1, dtype=np.int64)
+        sums: npt.NDArray[np.int64] = self.counts.sum(axis=1)
+        return sums
 
     @property
     def _mapped(self) -> npt.NDArray[np.int64]:
-        return np.sum(self.counts, axis=0, dtype=np.int64)
+        sums: npt.NDArray[np.int64] = self.counts.sum(axis=0)
+        return sums
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +166,8 @@ def boundary_counts(
 
 def _boundary(labels: npt.NDArray[np.uint8], one: int) -> npt.NDArray[np.bool_]:
     inside, others = labels == one, (labels != one) & (labels != IGNORE)
-    return np.logical_and(inside, ndimage.binary_dilation(others))
+    edge: npt.NDArray[np.bool_] = inside & ndimage.binary_dilation(others)
+    return edge
 
 
 def _met(edge: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_], tolerance_px: float) -> int:

@@ -20,11 +20,11 @@ def shipped_config() -> TrainConfig:
 @pytest.fixture(scope="session")
 def small_config(shipped_config: TrainConfig) -> TrainConfig:
     """the same, tiny: 8 features, 32-pixel windows, one procedural scene."""
+    fit = {"steps": 30, "batch": 2, "window_px": 32, "precision": "float32"}
     update = {
-        "network": shipped_config.network.model_copy(update={"init_features": 8}),
-        "fit": shipped_config.fit.model_copy(
-            update={"steps": 30, "batch": 2, "window_px": 32, "learning_rate": 0.01, "bfloat16": False}
-        ),
+        "network": shipped_config.network.model_copy(update={"options": {"init_features": 8}}),
+        "fit": shipped_config.fit.model_copy(update=fit),
+        "optimiser": shipped_config.optimiser.model_copy(update={"learning_rate": 0.01}),
         "procedural": shipped_config.procedural.model_copy(update={"seeds": (1000,), "size_px": 512}),
         "clouds": shipped_config.clouds.model_copy(update={"images": ("north",)}),
         "augment": shipped_config.augment.model_copy(update={"zoom": 0.0}),

@@ -9,7 +9,7 @@ from geoseg.core.patch_source import ArraySource, LabelledImage
 from geoseg.training.augment import turn, vary_radiometry, zoom_window
 from geoseg.training.clouds import ignore_clouds
 from geoseg.training.config import AugmentConfig, CloudRule, ProceduralConfig, TrainConfig
-from geoseg.training.dataset import Mixture, batches, procedural_images
+from geoseg.training.dataset import Mixture, MixtureSupply, procedural_images
 from geoseg.training.folds import spatial_folds
 
 
@@ -109,8 +109,11 @@ def test_batches_follow_the_seed_and_hold_nodata_at_the_mean(small_config: Train
     labels = np.where(pixels[0] == 0, 255, 1).astype(np.uint8)
     image = LabelledImage(name="half", pixels=pixels, labels=labels)
     mixture = Mixture(tiles=[image], procedural=(), procedural_share=0.5)
-    one, same = (next(batches(mixture, config=small_config)) for _ in range(2))
-    assert np.array_equal(one.pixels, same.pixels)
+    supply, again = (MixtureSupply(mixture=mixture, config=small_config) for _ in range(2))
+    one = supply.batch(7, 1)
+    others = [again.batch(7, 0), again.batch(8, 1)]
+    assert np.array_equal(one.pixels, again.batch(7, 1).pixels)
+    assert not any(np.array_equal(one.pixels, other.pixels) for other in others)
     assert one.pixels.shape == (2, 3, 32, 32)
     dark = one.labels == 255
     assert dark.any()

@@ -2,21 +2,26 @@
 
 import csv
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
+import torch
 from rasterio.transform import from_origin
 
 from geoseg.core.patch_source import LabelledImage
-from geoseg.errors import BundleError, InputError, SettingsError
+from geoseg.errors import InputError, SettingsError
 from geoseg.model.bundle import load_bundle
-from geoseg.training.config import FIRST_TRAINING_SEED, TrainConfig, load_train_config
-from geoseg.training.dataset import Mixture
-from geoseg.training.fit import Progress, build_network, evaluate, learning_rate_factor, map_classes, train_network
-from geoseg.training.margin import measure_margins
+from geoseg.training.config import FIRST_TRAINING_SEED, DataConfig, TrainConfig, load_train_config
+from geoseg.training.dataset import Mixture, MixtureSupply
+from geoseg.training.evaluate import evaluate, map_classes
+from geoseg.training.fit import Progress, train_network
+from geoseg.training.margin import measure_margins, plan_margins
+from geoseg.training.state import build_network
 from geoseg.workflows.fit import evaluate_folds, fit
+from geoseg.workflows.progress import Silent
 
 SIDE = 256
 SHIPPED = Path(__file__).parents[2] / "configs" / "train" / "forest-s2-rgb.yaml"
@@ -31,16 +36,16 @@ def easy_image(name: str, *, seed: int, side: int = SIDE) -> LabelledImage:
     return LabelledImage(name=name, pixels=pixels, labels=labels)
 
 
-def write_tiles(folder: Path, positions: dict[str, tuple[float, float, str]]) -> None:
+def write_tiles(folder: Path, positions: dict[str, tuple[float, float, str]], *, side: int = SIDE) -> None:
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True)
     rows = [("file", "lon", "lat", "split")]
     for seed, (name, (longitude, latitude, split)) in enumerate(positions.items()):
-        image = easy_image(name, seed=seed)
+        image = easy_image(name, seed=seed, side=side)
         profile = {
             "driver": "GTiff",
-            "height": SIDE,
-            "width": SIDE,
+            "height": side,
+            "width": side,
             "dtype": "uint8",
             "crs": "EPSG:4326",
             "transform": from_origin(longitude, latitude, 9e-5, 9e-5),
@@ -78,21 +83,25 @@ def test_the_loss_falls_and_the_classes_are_found(small_config: TrainConfig) -> 
     config = small_config.model_copy(
         update={"fit": small_config.fit.model_copy(update={"steps": 120, "average_decay": 0.9, "batch": 4})}
     )
-    mixture = Mixture(tiles=images, procedural=(), procedural_share=0)
-    network = train_network(config, mixture, report=report, report_every=40)
-    assert len(losses) == 3
+    supply = MixtureSupply(mixture=Mixture(tiles=images, procedural=(), procedural_share=0), config=config)
+    trained = train_network(config, supply, held=[easy_image("c", seed=3)], report=report)
+    assert len(losses) == 12
     assert losses[-1] < 0.75 * losses[0]
-    assert evaluate(network, [easy_image("c", seed=3)], config=config.network).accuracy > 0.9
-    again = train_network(config, mixture, report=lambda progress: None)
-    one, same = (map_classes(each, images[0], config=config.network) for each in (network, again))
-    assert (one != same).mean() < 0.01
+    assert trained.ended == "steps"
+    assert trained.scores is not None
+    assert trained.scores.confusion.accuracy > 0.9
+    again = train_network(config, supply)
+    one, same = (map_classes(each.network, images[0], config=config.network) for each in (trained, again))
+    assert np.array_equal(one, same)
+    scores = evaluate(again.network, [easy_image("c", seed=3)], config=config.network)
+    assert np.array_equal(scores.confusion.counts, trained.scores.confusion.counts)
 
 
 def test_one_command_gives_a_bundle_that_names_its_inputs(
     data: Path, tmp_path: Path, small_config: TrainConfig
 ) -> None:
-    said: list[str] = []
-    bundle = fit(small_config, data=data, out=tmp_path / "bundle", say=said.append)
+    progress = Silent()
+    bundle = fit(small_config, data=data, out=tmp_path / "bundle", progress=progress)
     assert load_bundle(str(tmp_path / "bundle")).sha256 == bundle.sha256
     inputs = bundle.spec.training_data.inputs
     assert sorted(inputs) == sorted(
@@ -104,22 +113,22 @@ def test_one_command_gives_a_bundle_that_names_its_inputs(
     assert bundle.spec.training_data.procedural_seeds == (1000,)
     assert bundle.spec.level == "display8"
     assert bundle.spec.margin_tolerance <= 96
-    assert any("step 30/30" in line for line in said)
+    assert any("step 30/30" in line for line in progress.notes)
 
 
 def test_folds_hold_out_the_south_first(data: Path, small_config: TrainConfig) -> None:
-    said: list[str] = []
+    progress = Silent()
     short = small_config.model_copy(update={"fit": small_config.fit.model_copy(update={"steps": 2})})
-    scores = evaluate_folds(short, data=data, folds=[0], say=said.append)
+    scores = evaluate_folds(short, data=data, folds=[0], progress=progress)
     assert list(scores) == [0]
     assert scores[0].counts.sum() == SIDE * SIDE
-    assert said[-1].startswith("fold 0 step 2/2")
+    assert progress.notes[-1].startswith("fold 0 step 2/2")
 
 
 def test_missing_data_is_refused_with_the_remedy(tmp_path: Path, data: Path, small_config: TrainConfig) -> None:
     with pytest.raises(InputError, match=r"--data needs a folder with tiles\.csv"):
         fit(small_config, data=tmp_path, out=tmp_path / "bundle")
-    other = small_config.model_copy(update={"split": "nowhere"})
+    other = small_config.model_copy(update={"data": DataConfig(split="nowhere")})
     with pytest.raises(InputError, match="no row whose split is 'nowhere'"):
         fit(other, data=data, out=tmp_path / "bundle")
 
@@ -133,18 +142,36 @@ def test_a_wrong_key_is_named(tmp_path: Path) -> None:
         load_train_config(tmp_path / "none.yaml")
 
 
-def test_the_learning_rate_rises_then_falls_to_nothing() -> None:
-    factors = [learning_rate_factor(step, steps=100) for step in range(1, 101)]
-    assert factors[0] == pytest.approx(0.2)
-    assert max(factors) == factors[4] == 1
-    assert factors[-1] == pytest.approx(0, abs=1e-9)
-    assert factors[4:] == sorted(factors[4:], reverse=True)
+def test_images_too_small_for_a_margin_are_refused_before_training(
+    tmp_path: Path, small_config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match=r"64 px are too small .* at least 80 px"):
+        plan_margins(small_config.network, side_px=64)
+    assert plan_margins(small_config.network, side_px=512).tile == 512 - 2 * 96
+    assert plan_margins(small_config.network, side_px=80).tile == 48
+    write_tiles(tmp_path / "data", {"a": (-50.0, -2.0, "train")}, side=64)
+    monkeypatch.setattr("geoseg.workflows.fit.train_network", lambda *a, **b: pytest.fail("was trained"))
+    with pytest.raises(InputError, match="too small"):
+        fit(small_config, data=tmp_path / "data", out=tmp_path / "bundle")
 
 
-def test_tiles_too_small_to_measure_the_margin_on_are_refused(small_config: TrainConfig) -> None:
-    network = build_network(small_config.network).eval()
-    with pytest.raises(BundleError, match="need more than 224 px"):
-        measure_margins(network, [easy_image("a", seed=1, side=192)], config=small_config)
+def test_a_margin_that_is_not_met_is_the_exact_one(small_config: TrainConfig) -> None:
+    torch.manual_seed(0)
+    config = small_config.network
+    network = build_network(config).bare.eval()
+    noise = np.random.default_rng(0).integers(0, 255, (3, 96, 96)).astype(np.uint8)
+    image = LabelledImage(name="noise", pixels=noise, labels=np.zeros((96, 96), np.uint8))
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(layer.bias)
+    plan = plan_margins(config, side_px=96)
+    assert (plan.exact, plan.side, plan.tile) == (96, 96, 48)
+    assert measure_margins(network, [image], plan=plan, config=config)["margin_tolerance"] == 96
+    blind = replace(plan, exact=None)
+    fields = measure_margins(network, [image], plan=blind, config=config)
+    assert fields["margin_exact"] is None
+    assert fields["margin_tolerance"] == 16
+    assert 0.001 < fields["tolerance"] < 0.9999
 
 
 def test_the_shipped_bundle_saw_no_validation_tile_and_no_demo_seed(test_data: Path) -> None:
