@@ -31,6 +31,7 @@ MODULES: Final = (
     "zoo.fcn_original",
     "zoo.segformer",
     "zoo.setr",
+    "zoo.swin_unet",
     "library",
 )
 """Each has ARCHITECTURES. Of two entries with one name, the one without encoders is meant by the bare name."""
