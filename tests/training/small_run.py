@@ -54,7 +54,7 @@ def run(config: TrainConfig, folder: Path, *, setting: Setting, seconds: float =
     )
     if setting.ranks.is_first and trained.scores is not None:
         weights = {name: one.numpy() for name, one in trained.network.bare.state_dict().items()}
-        np.savez(folder / "kept.npz", **weights)  # type: ignore[arg-type]
+        np.savez(folder / "kept.npz", **weights)
         (folder / "scores.json").write_text(json.dumps(trained.scores.confusion.counts.tolist()))
 
 
