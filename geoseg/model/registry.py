@@ -6,13 +6,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from torch import nn
 
 from geoseg.errors import GeosegError, SettingsError
 from geoseg.model.architecture import ANY_ENCODER, Architecture
 from geoseg.model.framed import Framed
+from geoseg.model.inflate import changed_names, fit_bands, fit_classes
 from geoseg.model.nearest import unknown
-from geoseg.model.weights import load_state, read_state
+from geoseg.model.weights import Weights, load_state, read_state
 
 MODULES: Final = (
     "zoo.unet",
@@ -31,7 +33,9 @@ MODULES: Final = (
     "zoo.fcn_original",
     "zoo.segformer",
     "zoo.setr",
+    "zoo.unet_valid",
     "zoo.swin_unet",
+    "zoo.transunet",
     "library",
 )
 """Each has ARCHITECTURES. Of two entries with one name, the one without encoders is meant by the bare name."""
@@ -43,7 +47,7 @@ def create_model(
     in_channels: int,
     classes: int,
     options: Mapping[str, Any] | None = None,
-    weights: Path | None = None,
+    weights: Path | Weights | None = None,
 ) -> Framed:
     """A network pixels (n, in_channels, h, w) -> logits (n, classes, h, w) for any h and w, in training mode.
 
@@ -53,7 +57,8 @@ def create_model(
         classes: channels of the logits.
         options: keyword arguments of the network. `encoder_weights: imagenet` asks smp to download weights;
             without it nothing is fetched.
-        weights: state dict of the bare network: .safetensors, or .pt read without running code in it.
+        weights: state dict of the bare network: .safetensors, or .pt read without running code in it. Where it has
+            another number of bands, the first convolution is inflated, and the network's `notes` say so.
 
     Raises:
         SettingsError: unknown name (nearest said), an encoder that is not free, an unfit option.
@@ -62,9 +67,24 @@ def create_model(
     """
     architecture = find_architecture(name)
     bare = build_network(name, in_channels=in_channels, classes=classes, options=options)
+    notes: tuple[str, ...] = ()
     if weights is not None:
-        load_state(bare, read_state(weights), place=str(weights))
-    return Framed(bare, divisor=architecture.divisor, min_size=architecture.min_size)
+        chosen = weights if isinstance(weights, Weights) else Weights(file=weights)
+        with torch.device("meta"):  # which layers depend on bands and on classes, without their memory
+            more_bands = build_network(name, in_channels=in_channels + 1, classes=classes, options=options)
+            more_classes = build_network(name, in_channels=in_channels, classes=classes + 1, options=options)
+        notes = _load(bare, chosen, more_bands=more_bands, more_classes=more_classes)
+    return Framed(bare, divisor=architecture.divisor, min_size=architecture.min_size, notes=notes)
+
+
+def _load(bare: nn.Module, weights: Weights, *, more_bands: nn.Module, more_classes: nn.Module) -> tuple[str, ...]:
+    """What had to be done to the file's weights."""
+    place = str(weights.file)
+    state = read_state(weights.file, sha256=weights.sha256)
+    classes = fit_classes(state, bare, changed_names(bare, more_classes), head=weights.head, place=place)
+    bands = fit_bands(classes.state, bare, changed_names(bare, more_bands), rgb=weights.rgb)
+    load_state(bare, bands.state, place=place)
+    return bands.notes + classes.notes
 
 
 def build_network(name: str, *, in_channels: int, classes: int, options: Mapping[str, Any] | None = None) -> nn.Module:

@@ -71,14 +71,8 @@ def test_the_joint_pyramid_has_the_published_counts_and_stride() -> None:
     assert parameters(whole.jpu) == 19_735_552
     assert parameters(whole.head) == 16_130_837
     assert parameters(whole.trunk) == 23_508_032
-    assert [
-        one.dilation[0] for one in whole.jpu.branches.modules() if isinstance(one, nn.Conv2d) and one.groups > 1
-    ] == [
-        1,
-        2,
-        4,
-        8,
-    ]
+    depthwise = [one for one in whole.jpu.modules() if isinstance(one, nn.Conv2d) and one.groups > 1]
+    assert [one.dilation[0] for one in depthwise] == [1, 2, 4, 8]
     levels = [torch.zeros(1, channels, 64 // s, 96 // s) for channels, s in ((5, 8), (6, 16), (7, 32))]
     assert JointPyramidUpsampling((5, 6, 7), 4)(levels).shape == (1, 16, 8, 12)
 
@@ -127,6 +121,7 @@ def test_tiles_equal_the_image_beyond_the_margin() -> None:
     assert tiling_difference(network, 3, 8, 24) > 1e-5
 
 
+@pytest.mark.long
 def test_the_margin_of_resnet_50_is_the_declared_one() -> None:
     network = build_network("fcn_resnet50", in_channels=1, classes=1)
     assert probe_margin(network, 1, 8) == find_architecture("fcn_resnet50").margin
@@ -145,9 +140,9 @@ def test_without_image_pooling_fastfcn_has_a_margin() -> None:
     assert tiling_difference(network, 3, 32, 480) <= 1e-5
 
 
-@pytest.mark.parametrize(("family", "steps"), [("fcn_resnet", 40), ("fastfcn", 40)])
-def test_one_image_is_learnt(family: str, steps: int) -> None:
-    assert overfitted(small(family), in_channels=3, classes=3, steps=steps) > 0.99
+def test_one_image_is_learnt() -> None:
+    """FCN has torchvision's logits, so FastFCN alone."""
+    assert overfitted(small("fastfcn"), in_channels=3, classes=3, steps=40) > 0.99
 
 
 def test_a_resnet_of_torchvision_is_loaded_as_the_trunk() -> None:
