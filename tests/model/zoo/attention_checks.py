@@ -55,7 +55,7 @@ def overfit(network: nn.Module, *, steps: int, side: int = 64, rate: float = 2e-
     Pixels within `border` of another class are left out: a network with coarse logits cannot draw them.
     """
     generator = torch.Generator().manual_seed(3)
-    coarse = torch.randn(2, 3, side // 32, side // 32, generator=generator)
+    coarse = torch.randn(2, 3, 2, 2, generator=generator)
     labels = F.interpolate(coarse, size=(side, side), mode="bilinear", align_corners=True).argmax(1)
     colours = torch.randn(3, 3, generator=generator)
     pixels = colours[labels].movedim(-1, 1) + 0.1 * torch.randn(2, 3, side, side, generator=generator)

@@ -129,11 +129,12 @@ def test_auxiliary_outputs_are_named_by_their_block_and_do_not_touch_the_logits(
 
 
 @pytest.mark.parametrize(
-    ("head", "steps", "rate", "border"), [("naive", 35, 1e-3, 5), ("pup", 50, 3e-4, 0), ("mla", 35, 1e-3, 2)]
+    ("head", "steps", "side", "rate", "border"),
+    [("naive", 35, 64, 1e-3, 5), ("pup", 50, 32, 3e-4, 0), ("mla", 35, 64, 1e-3, 2)],
 )
-def test_it_learns_two_images_by_heart(head: str, steps: int, rate: float, border: int) -> None:
+def test_it_learns_two_images_by_heart(head: str, steps: int, side: int, rate: float, border: int) -> None:
     torch.manual_seed(0)
-    assert fitted(tiny(head), steps=steps, rate=rate, border=border) > 0.99
+    assert fitted(tiny(head), steps=steps, rate=rate, side=side, border=border) > 0.99
 
 
 def test_unfit_options_are_one_line() -> None:
