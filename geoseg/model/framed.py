@@ -12,13 +12,15 @@ class Framed(nn.Module):
 
     The input is padded at the bottom and right by mirroring (by repeating the edge where it is too small to be
     mirrored) and the logits are cropped. `bare` is the network itself: its state dict is what bundles hold.
+    `notes` says what was done to a user's weights to fit them.
     """
 
-    def __init__(self, bare: nn.Module, *, divisor: int, min_size: int) -> None:
+    def __init__(self, bare: nn.Module, *, divisor: int, min_size: int, notes: tuple[str, ...] = ()) -> None:
         super().__init__()
         self.bare = bare
         self.divisor = divisor
         self.min_size = min_size
+        self.notes = notes
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits (n, classes, h, w) of pixels (n, in_channels, h, w)."""

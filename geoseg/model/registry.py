@@ -12,7 +12,7 @@ from torch import nn
 from geoseg.errors import GeosegError, SettingsError
 from geoseg.model.architecture import ANY_ENCODER, Architecture
 from geoseg.model.framed import Framed
-from geoseg.model.inflate import changed_names, fit_bands, fit_classes
+from geoseg.model.inflate import changed_axes, fit_bands, fit_classes
 from geoseg.model.nearest import unknown
 from geoseg.model.weights import Weights, load_state, read_state
 
@@ -81,8 +81,11 @@ def _load(bare: nn.Module, weights: Weights, *, more_bands: nn.Module, more_clas
     """What had to be done to the file's weights."""
     place = str(weights.file)
     state = read_state(weights.file, sha256=weights.sha256)
-    classes = fit_classes(state, bare, changed_names(bare, more_classes), head=weights.head, place=place)
-    bands = fit_bands(classes.state, bare, changed_names(bare, more_bands), rgb=weights.rgb)
+    band_axes, class_axes = changed_axes(bare, more_bands), changed_axes(bare, more_classes)
+    if weights.head == "new":  # what is new already has the bands it needs
+        band_axes = {name: axes for name, axes in band_axes.items() if name not in class_axes}
+    classes = fit_classes(state, bare, class_axes, head=weights.head, place=place)
+    bands = fit_bands(classes.state, bare, band_axes, rgb=weights.rgb)
     load_state(bare, bands.state, place=place)
     return bands.notes + classes.notes
 

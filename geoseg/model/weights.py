@@ -1,8 +1,10 @@
 """State dicts from files into networks, without running code that is in them."""
 
+import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import nn
@@ -10,12 +12,32 @@ from torch import nn
 from geoseg.errors import BundleError
 
 
-def read_state(file: Path) -> dict[str, torch.Tensor]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """A user's file of weights, and how it is fitted to a network of other bands or classes."""
+
+    file: Path
+    """A state dict of the bare network: .safetensors, or .pt."""
+    sha256: str | None = None
+    """Of the file, in hexadecimal; None: it is not checked."""
+    head: Literal["same", "new"] = "same"
+    """`new`: what depends on the number of classes is not taken from the file."""
+    rgb: tuple[int, int, int] | None = None
+    """Positions of red, green and blue among the network's bands, from 0, for a file of 3 bands; None: unknown."""
+
+
+def read_state(file: Path, *, sha256: str | None = None) -> dict[str, torch.Tensor]:
     """The state dict in a .safetensors file, or in a .pt file without running code in it.
 
+    Args:
+        file: its name says which.
+        sha256: what the file must have, in hexadecimal; looked at before anything is loaded.
+
     Raises:
-        BundleError: unreadable, or a .pt that holds more than tensors.
+        BundleError: unreadable, another checksum, or a .pt that holds more than tensors.
     """
+    if sha256 is not None:
+        _check_digest(file, sha256)
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -39,3 +61,15 @@ def load_state(network: nn.Module, state: Mapping[str, torch.Tensor], *, place: 
         lines = [line.strip() for line in str(error).splitlines()]
         reason = lines[1] if len(lines) > 1 else lines[0]
         raise BundleError(f"{place} does not fit the architecture it is for: {reason[:200]}") from error
+
+
+def _check_digest(file: Path, sha256: str) -> None:
+    try:
+        with file.open("rb") as content:
+            found = hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        raise BundleError(
+            f"{file} holds no readable weights ({error.strerror}): give a .safetensors state dict"
+        ) from error
+    if found != sha256.lower():
+        raise BundleError(f"{file} has sha256 {found}, not {sha256}: fetch the file again, or give its own checksum")

@@ -115,8 +115,10 @@ def test_weights_come_from_a_file(suffix: str, tmp_path: Path) -> None:
         save_file(made.bare.state_dict(), file)
     read = create_model("pointwise", in_channels=3, classes=2, weights=file)
     assert all(torch.equal(one, two) for one, two in zip(made.parameters(), read.parameters(), strict=True))
-    with pytest.raises(BundleError, match=r"does not fit the architecture it is for: .*size mismatch"):
-        create_model("pointwise", in_channels=4, classes=2, weights=file)
+    with pytest.raises(BundleError, match=r"is for other classes: bias has 2 where the network has 3"):
+        create_model("pointwise", in_channels=3, classes=3, weights=file)
+    with pytest.raises(BundleError, match=r"does not fit the architecture it is for: "):
+        create_model("unet", in_channels=3, classes=2, options={"init_features": 2}, weights=file)
 
 
 class Payload:
