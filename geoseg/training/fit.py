@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from geoseg.core.patch_source import IGNORE, LabelledImage
-from geoseg.errors import InputError, InterruptedRun, SettingsError
+from geoseg.errors import InputError, InterruptedRun, ResourceError, SettingsError
 from geoseg.model.framed import Framed
 from geoseg.training.checkpoint import BEST, LAST, Checkpoint, read_checkpoint, write_checkpoint
 from geoseg.training.config import TrainConfig
@@ -192,7 +192,10 @@ class _Run:
         torch.manual_seed(_torch_seed(config.fit.seed, self.state.step + 1, part))
         pixels = normalise(batch.pixels, config=config.network, device=device)
         precision = getattr(torch, config.fit.precision)
-        with torch.autocast(torch.device(device).type, precision, enabled=config.fit.precision != "float32"):
+        with (
+            _explained(batch, config.network.architecture, device),
+            torch.autocast(torch.device(device).type, precision, enabled=config.fit.precision != "float32"),
+        ):
             outputs = self.parallel(pixels)
         loss = self.objective(outputs, torch.from_numpy(batch.labels).to(device))
         self.state.scaler.scale(loss.total * share).backward()  # type: ignore[no-untyped-call]
@@ -341,6 +344,24 @@ def _check_labels(batch: Batch, *, classes: int) -> None:
     highest = int(np.where(batch.labels == IGNORE, 0, batch.labels).max())
     if highest >= classes:
         raise InputError(f"a training label is {highest}: there are {classes} classes, ids from 0, and 255 = ignored")
+
+
+@contextmanager
+def _explained(batch: Batch, architecture: str, device: str) -> Iterator[None]:
+    """What a network says of windows it cannot take, in one line."""
+    count, _, height, width = batch.pixels.shape
+    what = f"{count} windows of {height} x {width} pixels"
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ResourceError(
+            f"{device} has no room for {what}: lower fit.batch and raise fit.accumulate, or lower fit.window_px"
+        ) from error
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise SettingsError(
+            f"{architecture} cannot be trained on {what} ({reason}): raise fit.batch or fit.window_px"
+        ) from error
 
 
 def _torch_seed(seed: int, step: int, part: int) -> int:
