@@ -31,6 +31,7 @@ MODULES: Final = (
     "zoo.fc_densenet",
     "zoo.fcn",
     "zoo.fcn_original",
+    "zoo.gscnn",
     "zoo.segformer",
     "zoo.setr",
     "zoo.unet_valid",
