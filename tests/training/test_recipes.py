@@ -11,7 +11,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from small_run import image
 
 from geoseg.errors import InputError, SettingsError
 from geoseg.presets import dump, parse
@@ -22,6 +21,7 @@ from geoseg.training.fit import Progress, Setting, Trained, train_network
 from geoseg.training.history import METRICS
 from geoseg.training.optimise import Watch, average_decay, average_into, rate_factor
 from geoseg.training.state import TrainingState
+from tests.training.small_run import image
 
 
 def changed(config: TrainConfig, **sections: Any) -> TrainConfig:

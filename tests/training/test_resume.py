@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_run import run
 
 from geoseg.errors import ProductError, SettingsError
 from geoseg.presets import dump
@@ -22,6 +21,7 @@ from geoseg.training.config import TrainConfig
 from geoseg.training.fit import Setting, train_network
 from geoseg.training.history import METRICS, SUMMARY
 from geoseg.training.ranks import Ranks, check_parts
+from tests.training.small_run import run
 
 SCRIPT = Path(__file__).with_name("small_run.py")
 ROOT = Path(__file__).resolve().parents[2]
