@@ -39,6 +39,7 @@ VERBS = {
     "report": Verb("report", "report", "The page of a finished run or change, made again from what it left."),
     "scene": Verb("scene", "scene", "What is found in a scene: bands, grid, radiometry."),
     "batch": Verb("batch", "batch", "An archive of scenes: plan, run, status, failures, report, repair, script."),
+    "models": Verb("models", "models", "Architectures to train: parameters, margin, licence, source, options."),
     "train": Verb("train", "train", "Train a model and pack it as a bundle."),
     "doctor": Verb("doctor", "doctor", "Versions, devices, drivers; what is missing and how to mend it."),
 }

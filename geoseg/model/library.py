@@ -49,6 +49,21 @@ def build_smp(family: str, *, encoder: str, **arguments: Any) -> nn.Module:
         raise SettingsError(f"{name} cannot be built with {arguments}: {reason}") from error
 
 
+def free_encoders() -> tuple[str, ...]:
+    """Those of smp; any of timm is free besides, as tu-<name>."""
+    from segmentation_models_pytorch.encoders import encoders
+
+    return tuple(sorted(name for name in encoders if not name.startswith(tuple(_UNFREE))))
+
+
+def smp_class(family: str) -> Callable[..., nn.Module]:
+    """What smp builds; its arguments are the options."""
+    import segmentation_models_pytorch as smp
+
+    build: Callable[..., nn.Module] = smp.MODEL_ARCHITECTURES_MAPPING[family]
+    return build
+
+
 def _check_options(name: str, arguments: Mapping[str, Any], build: Callable[..., Any]) -> None:
     known = list(inspect.signature(build).parameters)
     for key in arguments:
@@ -68,8 +83,7 @@ def _check_encoder(encoder: str) -> None:
         if not timm.is_model(encoder.removeprefix("tu-")):
             raise SettingsError(unknown("encoder", encoder, [f"tu-{name}" for name in timm.list_models()]))
     elif encoder not in encoders:
-        free = [name for name in encoders if not name.startswith(tuple(_UNFREE))]
-        raise SettingsError(unknown("encoder", encoder, free))
+        raise SettingsError(unknown("encoder", encoder, free_encoders()))
 
 
 def _entry(
