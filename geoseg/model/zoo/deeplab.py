@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.model.architecture import Architecture
+from geoseg.model.inflate import Bands
 from geoseg.model.zoo.blocks import check_channels, initialise, resize
 from geoseg.model.zoo.resnet import RESNETS, ResNetTrunk
 from geoseg.model.zoo.vgg import VGGS, load_features, pooled, vgg_features
@@ -72,13 +73,16 @@ class DeepLabV1(nn.Module):
         """Logits at the input's size, bilinear."""
         return resize(self.coarse(pixels), pixels)
 
-    def load_encoder(self, state: Mapping[str, Tensor]) -> None:
+    def load_encoder(self, state: Mapping[str, Tensor], *, rgb: Bands | None = None) -> None:
         """Loads the features of a torchvision VGG.
+
+        `rgb`: positions of red, green and blue among the bands; None: unknown.
 
         Raises:
             RuntimeError: shapes or names differ (of torch).
+            ValueError: `rgb` does not fit.
         """
-        load_features(self.features, state)
+        load_features(self.features, state, rgb=rgb)
 
 
 class DeepLabV2(nn.Module):
@@ -118,13 +122,16 @@ class DeepLabV2(nn.Module):
         """Logits at the input's size, bilinear."""
         return resize(self.coarse(pixels), pixels)
 
-    def load_encoder(self, state: Mapping[str, Tensor]) -> None:
+    def load_encoder(self, state: Mapping[str, Tensor], *, rgb: Bands | None = None) -> None:
         """Loads the state dict of a torchvision ResNet.
+
+        `rgb`: positions of red, green and blue among the bands; None: unknown.
 
         Raises:
             RuntimeError: shapes or names differ (of torch).
+            ValueError: `rgb` does not fit.
         """
-        self.trunk.load_encoder(state)
+        self.trunk.load_encoder(state, rgb=rgb)
 
 
 def _flattened(features: nn.Sequential) -> nn.Sequential:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.model.architecture import Architecture
+from geoseg.model.inflate import Bands
 from geoseg.model.zoo.aspp import ASPP, RATES
 from geoseg.model.zoo.blocks import check_channels, conv_norm_relu, initialise, resize
 from geoseg.model.zoo.resnet import RESNETS, ResNetTrunk
@@ -79,14 +80,17 @@ class DeepLabV3PlusConv(nn.Module):
         """Logits at the input's size, bilinear."""
         return resize(self.coarse(pixels), pixels)
 
-    def load_encoder(self, state: Mapping[str, Tensor]) -> None:
+    def load_encoder(self, state: Mapping[str, Tensor], *, rgb: Bands | None = None) -> None:
         """Loads the state dict of a torchvision ResNet, or of the trunk itself where that is an Xception.
+
+        `rgb`: positions of red, green and blue among the bands; None: unknown.
 
         Raises:
             RuntimeError: shapes or names differ (of torch).
+            ValueError: `rgb` does not fit.
         """
         if isinstance(self.trunk, ResNetTrunk):
-            self.trunk.load_encoder(state)
+            self.trunk.load_encoder(state, rgb=rgb)
         else:
             self.trunk.load_state_dict(dict(state))
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.model.architecture import Architecture
+from geoseg.model.inflate import Bands
 from geoseg.model.zoo.aspp import ASPP, RATES
 from geoseg.model.zoo.blocks import check_channels, conv_norm_relu, initialise, resize
 from geoseg.model.zoo.fcn_resnet import fcn_head
@@ -92,13 +93,16 @@ class FastFCN(nn.Module):
             outputs["aux"] = resize(self.aux(levels[-2]), pixels)
         return outputs
 
-    def load_encoder(self, state: Mapping[str, Tensor]) -> None:
+    def load_encoder(self, state: Mapping[str, Tensor], *, rgb: Bands | None = None) -> None:
         """Loads the state dict of a torchvision ResNet.
+
+        `rgb`: positions of red, green and blue among the bands; None: unknown.
 
         Raises:
             RuntimeError: shapes or names differ (of torch).
+            ValueError: `rgb` does not fit.
         """
-        self.trunk.load_encoder(state)
+        self.trunk.load_encoder(state, rgb=rgb)
 
     def _scores(self, levels: Sequence[Tensor]) -> Tensor:
         return cast(Tensor, self.head(self.jpu(levels[-3:])))

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.model.architecture import Architecture
+from geoseg.model.inflate import Bands
 from geoseg.model.zoo.blocks import check_channels, initialise
-from geoseg.model.zoo.vgg import VGGS, load_features, pooled, vgg_features
+from geoseg.model.zoo.vgg import VGGS, load_features, load_hidden, pooled, vgg_features
 
 _DEEPEST: Final = 32
 _FC_CHANNELS: Final = 4096
@@ -86,17 +87,18 @@ class FCN(nn.Module):
         """Logits at the input's size."""
         return cast(Tensor, self.upsamplers[-1](self.coarse(pixels)))
 
-    def load_encoder(self, state: Mapping[str, Tensor]) -> None:
+    def load_encoder(self, state: Mapping[str, Tensor], *, rgb: Bands | None = None) -> None:
         """Loads a torchvision VGG: its features, and its two hidden layers as fc6 and fc7 where fc6 is 7 x 7.
+
+        `rgb`: positions of red, green and blue among the bands; None: unknown.
 
         Raises:
             RuntimeError: shapes or names differ (of torch).
+            ValueError: `rgb` does not fit.
         """
-        load_features(self.features, state)
-        for layer, key in ((self.fc6, "classifier.0"), (self.fc7, "classifier.3")):
-            if self.fc6.kernel_size == (7, 7) and f"{key}.weight" in state:
-                weight = state[f"{key}.weight"].reshape(layer.weight.shape)
-                layer.load_state_dict({"weight": weight, "bias": state[f"{key}.bias"]})
+        load_features(self.features, state, rgb=rgb)
+        if self.fc6.kernel_size == (7, 7):
+            load_hidden((self.fc6, self.fc7), state)
 
 
 def bilinear_kernel(channels: int, stride: int) -> Tensor:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.model.architecture import Architecture
+from geoseg.model.inflate import Bands
 from geoseg.model.zoo.blocks import check_channels, initialise
 from geoseg.model.zoo.fcn import bilinear_kernel
-from geoseg.model.zoo.vgg import VGGS, load_features, pooled, vgg_features
+from geoseg.model.zoo.vgg import VGGS, load_features, load_hidden, pooled, vgg_features
 
 _DIVISOR: Final = 32
 _PADDING: Final = 100
@@ -82,17 +83,17 @@ class OriginalFCN(nn.Module):
             scores = scores + _crop(skip(level * scale), offset, scores.shape[-2:])
         return _crop(self.upsamplers[-1](scores), _FINAL_OFFSETS[self.stride], pixels.shape[-2:])
 
-    def load_encoder(self, state: Mapping[str, Tensor]) -> None:
-        """Loads a torchvision VGG: its features, and its two hidden layers as fc6 and fc7 where the state has them.
+    def load_encoder(self, state: Mapping[str, Tensor], *, rgb: Bands | None = None) -> None:
+        """Loads a torchvision VGG: its features, and its two hidden layers as fc6 and fc7 where it has them.
+
+        `rgb`: positions of red, green and blue among the bands; None: unknown.
 
         Raises:
             RuntimeError: shapes or names differ (of torch).
+            ValueError: `rgb` does not fit.
         """
-        load_features(self.features, state)
-        for layer, key in ((self.fc6, "classifier.0"), (self.fc7, "classifier.3")):
-            if f"{key}.weight" in state:
-                weight = state[f"{key}.weight"].reshape(layer.weight.shape)
-                layer.load_state_dict({"weight": weight, "bias": state[f"{key}.bias"]})
+        load_features(self.features, state, rgb=rgb)
+        load_hidden((self.fc6, self.fc7), state)
 
 
 def _crop(values: Tensor, offset: int, shape: tuple[int, ...]) -> Tensor:

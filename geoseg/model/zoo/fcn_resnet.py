@@ -9,6 +9,7 @@ from typing import Final, cast
 from torch import Tensor, nn
 
 from geoseg.model.architecture import Architecture
+from geoseg.model.inflate import Bands
 from geoseg.model.zoo.blocks import check_channels, conv_norm_relu, initialise, resize
 from geoseg.model.zoo.resnet import ResNetTrunk
 
@@ -53,13 +54,16 @@ class FCNResNet(nn.Module):
             outputs["aux"] = resize(self.aux_classifier(levels[-2]), pixels)
         return outputs
 
-    def load_encoder(self, state: Mapping[str, Tensor]) -> None:
+    def load_encoder(self, state: Mapping[str, Tensor], *, rgb: Bands | None = None) -> None:
         """Loads the state dict of a torchvision ResNet.
+
+        `rgb`: positions of red, green and blue among the bands; None: unknown.
 
         Raises:
             RuntimeError: shapes or names differ (of torch).
+            ValueError: `rgb` does not fit.
         """
-        self.backbone.load_encoder(state)
+        self.backbone.load_encoder(state, rgb=rgb)
 
 
 def fcn_head(in_channels: int, classes: int) -> nn.Sequential:

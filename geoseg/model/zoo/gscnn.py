@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from geoseg.model.architecture import Architecture
+from geoseg.model.inflate import Bands
 from geoseg.model.zoo.aspp import RATES, Pyramid
 from geoseg.model.zoo.blocks import check_channels, conv_norm_relu, initialise, resize
 from geoseg.model.zoo.resnet import RESNETS, ResNetTrunk
@@ -80,14 +81,17 @@ class GSCNN(nn.Module):
         low = self.reduce_low(levels[1])
         return {"out": resize(self.decoder(torch.cat([low, resize(deep, low)], dim=1)), pixels), "edge": edge}
 
-    def load_encoder(self, state: Mapping[str, Tensor]) -> None:
+    def load_encoder(self, state: Mapping[str, Tensor], *, rgb: Bands | None = None) -> None:
         """Loads the state dict of a torchvision ResNet, or of the trunk itself where that is the Wide ResNet-38.
+
+        `rgb`: positions of red, green and blue among the bands; None: unknown.
 
         Raises:
             RuntimeError: shapes or names differ (of torch).
+            ValueError: `rgb` does not fit.
         """
         if isinstance(self.trunk, ResNetTrunk):
-            self.trunk.load_encoder(state)
+            self.trunk.load_encoder(state, rgb=rgb)
         else:
             self.trunk.load_state_dict(dict(state))
 

@@ -6,11 +6,12 @@ He et al. (2016), arXiv:1512.03385; the stride of a block is in its 3 x 3 convol
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
+from geoseg.model.inflate import Bands, inflate_conv
 from geoseg.model.zoo.blocks import check_channels
 
 _BLOCKS: Final[Mapping[str, list[int]]] = {
@@ -72,10 +73,16 @@ class ResNetTrunk(nn.Module):
             levels.append(deep)
         return tuple(levels)
 
-    def load_encoder(self, state: Mapping[str, Tensor]) -> None:
+    def load_encoder(self, state: Mapping[str, Tensor], *, rgb: Bands | None = None) -> None:
         """Loads the state dict of a torchvision ResNet, with or without its classifier.
+
+        The first convolution is inflated to the bands; `rgb`: positions of red, green and blue among them.
 
         Raises:
             RuntimeError: shapes or names differ (of torch).
+            ValueError: `rgb` does not fit.
         """
-        self.load_state_dict(cast(Any, {key: one for key, one in state.items() if not key.startswith("fc.")}))
+        own = {key: one for key, one in state.items() if not key.startswith("fc.")}
+        if "conv1.weight" in own:
+            own["conv1.weight"] = inflate_conv(own["conv1.weight"], self.conv1.in_channels, rgb)
+        self.load_state_dict(own)

@@ -5,11 +5,12 @@ Simonyan, Zisserman (2015), arXiv:1409.1556, configurations A, B, D, E.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
 from torch import Tensor, nn
 
+from geoseg.model.inflate import Bands, inflate_conv
 from geoseg.model.zoo.blocks import check_channels
 
 _CONFIGURATIONS: Final = {"vgg11": "A", "vgg13": "B", "vgg16": "D", "vgg19": "E"}
@@ -51,11 +52,30 @@ def pooled(features: nn.Sequential, pixels: Tensor) -> list[Tensor]:
     return levels
 
 
-def load_features(features: nn.Sequential, state: Mapping[str, Tensor]) -> None:
+def load_features(features: nn.Sequential, state: Mapping[str, Tensor], *, rgb: Bands | None = None) -> None:
     """Loads the `features.` of a torchvision VGG's state dict, with or without its classifier.
+
+    The first convolution is inflated to the bands of `features`; `rgb`: positions of red, green and blue in them.
 
     Raises:
         RuntimeError: shapes or names differ (of torch).
+        ValueError: `rgb` does not fit.
     """
     prefix = "features."
-    features.load_state_dict({key.removeprefix(prefix): one for key, one in state.items() if key.startswith(prefix)})
+    own = {key.removeprefix(prefix): one for key, one in state.items() if key.startswith(prefix)}
+    first = cast(nn.Conv2d, features[0])
+    if "0.weight" in own:
+        own["0.weight"] = inflate_conv(own["0.weight"], first.in_channels, rgb)
+    features.load_state_dict(own)
+
+
+def load_hidden(layers: Sequence[nn.Conv2d], state: Mapping[str, Tensor]) -> None:
+    """Loads the two hidden layers of a torchvision VGG's classifier as convolutions of 7 x 7 and 1 x 1, if it has them.
+
+    Raises:
+        RuntimeError: shapes differ (of torch).
+    """
+    for layer, key in zip(layers, ("classifier.0", "classifier.3"), strict=True):
+        if f"{key}.weight" in state:
+            weight = state[f"{key}.weight"].reshape(layer.weight.shape)
+            layer.load_state_dict({"weight": weight, "bias": state[f"{key}.bias"]})
