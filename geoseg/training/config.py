@@ -18,12 +18,23 @@ FIRST_TRAINING_SEED = 1000
 """Procedural seeds below this belong to the demo and to tests, and may never be trained on."""
 
 
+class WeightsConfig(Section):
+    """Weights to start from, and how they are fitted to other bands or classes."""
+
+    file: Path = Field(description="state dict of the bare network: .safetensors, .pt, or the best of another run")
+    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$", description="of the file; null: not checked")
+    head: Literal["same", "new"] = Field(default="same", description="new: classes are not those of the file")
+    rgb: tuple[int, int, int] | None = Field(
+        default=None, description="positions of red, green, blue among the bands, from 0, for a file of 3 bands"
+    )
+
+
 class NetworkConfig(Section):
     """The network that is trained."""
 
     architecture: str = Field(default="unet", description="a name of the registry: unet, fcn8s:vgg16, unet:resnet34")
     options: dict[str, JsonValue] = Field(default_factory=dict, description="arguments of the architecture")
-    weights: Path | None = Field(default=None, description="state dict to start from; none: random weights")
+    weights: WeightsConfig | None = Field(default=None, description="to start from; none: random weights")
     freeze: tuple[str, ...] = Field(default=(), description="parameters whose name begins so stay as they are: encoder")
     in_channels: int = Field(default=3, ge=1, description="bands of the input")
     classes: int = Field(default=2, ge=2, le=200, description="classes, ids 0 … classes - 1")

@@ -15,7 +15,6 @@ from geoseg.model.margin import disagreement_by_margin, probe_margin
 from geoseg.model.registry import find_architecture
 from geoseg.training.config import NetworkConfig
 from geoseg.training.evaluate import normalise
-from geoseg.training.state import build_network
 
 TOLERANCE = 0.001
 """Share of the pixels whose class may depend on the tiling."""
@@ -34,17 +33,22 @@ class MarginPlan:
     divisor: int
 
 
-def plan_margins(config: NetworkConfig, *, side_px: int) -> MarginPlan:
+def plan_margins(network: nn.Module, *, config: NetworkConfig, side_px: int) -> MarginPlan:
     """How margins will be measured on images of that side; to be asked before hours are spent on training.
 
     The tile leaves the whole receptive field around it where there is room, else a quarter of the image on each side.
+
+    Args:
+        network: the bare network, trained or not.
+        config: what it was built from.
+        side_px: of the smallest image.
 
     Raises:
         InputError: the images are too small for any margin.
     """
     architecture = find_architecture(config.architecture)
     divisor = architecture.divisor
-    exact = _exact_margin(build_network(config).bare, architecture, in_channels=config.in_channels)
+    exact = _exact_margin(network, architecture, in_channels=config.in_channels)
     side = side_px // divisor * divisor
     least = -(-max(architecture.min_size, 3 * divisor) // divisor) * divisor
     tile = side - 2 * exact if exact is not None else 0

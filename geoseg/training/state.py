@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from geoseg.errors import ProductError, SettingsError
 from geoseg.model.framed import Framed
 from geoseg.model.registry import create_model
+from geoseg.model.weights import Weights
 from geoseg.training.checkpoint import Checkpoint, named
 from geoseg.training.config import NetworkConfig, TrainConfig
 from geoseg.training.optimise import Watch, make_optimiser
@@ -102,12 +103,14 @@ def build_network(config: NetworkConfig) -> Framed:
     Raises:
         SettingsError, BundleError, ResourceError: as `create_model`.
     """
+    start = config.weights
+    weights = Weights(file=start.file, sha256=start.sha256, head=start.head, rgb=start.rgb) if start else None
     network = create_model(
         config.architecture,
         in_channels=config.in_channels,
         classes=config.classes,
         options=config.options,
-        weights=config.weights,
+        weights=weights,
     )
     channels_last: Any = torch.channels_last
     return network.to(memory_format=channels_last)

@@ -28,6 +28,7 @@ from geoseg.training.folds import spatial_folds
 from geoseg.training.margin import MarginPlan, measure_margins, plan_margins
 from geoseg.training.metrics import Confusion
 from geoseg.training.ranks import join_ranks
+from geoseg.training.state import build_network as make_network
 from geoseg.workflows.progress import Progress, Silent
 
 RUN_FOLDER: Final = "training"
@@ -82,7 +83,10 @@ def fit(
         check_settings(config, ranks=ranks)
         material = _read_material(config, data)
         side_px = min(min(image.labels.shape) for image in material.images)
-        plan = plan_margins(config.network, side_px=side_px)
+        network = make_network(config.network)
+        for note in network.notes:
+            progress.note(note)
+        plan = plan_margins(network.bare, config=config.network, side_px=side_px)
         mixture = _mixture(config, material.images)
         setting = Setting(
             folder=out / RUN_FOLDER,

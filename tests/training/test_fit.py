@@ -145,10 +145,12 @@ def test_a_wrong_key_is_named(tmp_path: Path) -> None:
 def test_images_too_small_for_a_margin_are_refused_before_training(
     tmp_path: Path, small_config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    config = small_config.network
+    network = build_network(config).bare
     with pytest.raises(InputError, match=r"64 px are too small .* at least 80 px"):
-        plan_margins(small_config.network, side_px=64)
-    assert plan_margins(small_config.network, side_px=512).tile == 512 - 2 * 96
-    assert plan_margins(small_config.network, side_px=80).tile == 48
+        plan_margins(network, config=config, side_px=64)
+    assert plan_margins(network, config=config, side_px=512).tile == 512 - 2 * 96
+    assert plan_margins(network, config=config, side_px=80).tile == 48
     write_tiles(tmp_path / "data", {"a": (-50.0, -2.0, "train")}, side=64)
     monkeypatch.setattr("geoseg.workflows.fit.train_network", lambda *a, **b: pytest.fail("was trained"))
     with pytest.raises(InputError, match="too small"):
@@ -164,7 +166,7 @@ def test_a_margin_that_is_not_met_is_the_exact_one(small_config: TrainConfig) ->
     for layer in network.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
             torch.nn.init.normal_(layer.bias)
-    plan = plan_margins(config, side_px=96)
+    plan = plan_margins(network, config=config, side_px=96)
     assert (plan.exact, plan.side, plan.tile) == (96, 96, 48)
     assert measure_margins(network, [image], plan=plan, config=config)["margin_tolerance"] == 96
     blind = replace(plan, exact=None)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from geoseg.errors import InputError, SettingsError
 from geoseg.presets import dump, parse
+from geoseg.training.checkpoint import BEST, read_checkpoint
 from geoseg.training.config import EvaluationConfig, ScheduleConfig, TrainConfig
 from geoseg.training.dataset import Batch, Mixture, MixtureSupply
 from geoseg.training.feed import feed
@@ -121,6 +122,19 @@ def test_what_is_frozen_stays(small_config: TrainConfig) -> None:
     after = trained(config)[0].network.bare.state_dict()
     same = {name for name in before if torch.equal(before[name], after[name])}
     assert same == {name for name in before if name.startswith("encoders")}
+
+
+def test_a_run_starts_from_the_best_weights_of_another_with_other_bands_and_classes(
+    small_config: TrainConfig, tmp_path: Path
+) -> None:
+    config = changed(small_config, data={"held_split": "validation"}, fit={"steps": 2})
+    trained(config, held=1, folder=tmp_path)
+    start = {"file": str(tmp_path / BEST), "head": "new", "rgb": [2, 1, 0]}
+    state = read_checkpoint(tmp_path / BEST).tensors
+    network = TrainingState(with_bands(config, 4, network={"weights": start}), device="cpu").network
+    assert any("inflated" in note for note in network.notes)
+    deep = "encoders.1.0.weight"
+    assert torch.equal(network.bare.state_dict()[deep], state[deep])
 
 
 def test_the_best_weights_are_kept_and_training_stops_when_nothing_gets_better(small_config: TrainConfig) -> None:
@@ -248,7 +262,7 @@ def test_a_run_is_the_same_value_after_dump_and_load(small_config: TrainConfig, 
         data={"held_split": "validation"},
         schedule={"kind": "plateau"},
         evaluation={"patience": 4},
-        network={"weights": "start.safetensors", "freeze": ["encoder"]},
+        network={"weights": {"file": "start.safetensors", "head": "new", "rgb": [2, 1, 0]}, "freeze": ["encoder"]},
     )
     for config in (small_config, shipped_config, full):
         assert parse(TrainConfig, dump(config), place="run.yaml") == config
