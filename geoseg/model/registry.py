@@ -25,6 +25,7 @@ MODULES: Final = (
     "zoo.fcn_resnet",
     "zoo.bisenet_v1",
     "zoo.bisenet_v2",
+    "zoo.dfanet",
     "zoo.espnet",
     "zoo.espnet_v2",
     "zoo.fast_scnn",

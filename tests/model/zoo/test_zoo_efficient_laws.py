@@ -23,6 +23,7 @@ LIGHT: dict[str, dict[str, Any]] = {
     "espnet": {"q": 3},
     "espnet_c": {"q": 3},
     "espnetv2": {"s": 0.5},
+    "dfanet_a": {},
     "fc_densenet56": {"growth_rate": 4, "init_features": 8},
 }
 HAVE_AUX = ("bisenetv1", "bisenetv2", "fast_scnn", "espnetv2")
@@ -107,6 +108,7 @@ LEARNING = {
     "espnet": (64, 80),
     "espnet_c": (64, 20),
     "espnetv2": (128, 20),
+    "dfanet_a": (64, 70),
 }
 """Side of the image and steps."""
 
@@ -117,7 +119,7 @@ def test_it_learns_an_image(name: str) -> None:
     assert overfitted(built(name, classes=2), in_channels=3, classes=2, side=side, steps=steps) > 0.99
 
 
-@pytest.mark.parametrize("name", ["bisenetv1", "bisenetv2", "fast_scnn"])
+@pytest.mark.parametrize("name", ["bisenetv1", "bisenetv2", "fast_scnn", "dfanet_a"])
 def test_pooling_makes_a_network_global(name: str) -> None:
     facts = find_architecture(name)
     assert facts.is_global
