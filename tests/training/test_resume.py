@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 import torch
 
-from geoseg.errors import ProductError, SettingsError
+from geoseg.errors import InterruptedRun, ProductError, SettingsError
 from geoseg.presets import dump
 from geoseg.training.checkpoint import BEST, LAST, read_checkpoint, write_checkpoint
 from geoseg.training.config import TrainConfig
+from geoseg.training.dataset import Batch, Mixture, MixtureSupply
 from geoseg.training.fit import Setting, train_network
 from geoseg.training.history import METRICS, SUMMARY
 from geoseg.training.ranks import Ranks, check_parts
-from tests.training.small_run import run
+from tests.training.small_run import image, run
 
 SCRIPT = Path(__file__).with_name("small_run.py")
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,6 +123,36 @@ def test_a_run_that_was_stopped_and_then_killed_ends_as_if_it_had_not_been(
     finish(start(config, tmp_path))
     assert [int(row["step"]) for row in curve(tmp_path)] == list(range(1, len(curve(whole)) + 1))
     same_end(tmp_path, whole)
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "adam", "sgd"])
+@pytest.mark.parametrize("architecture", ["unet", "fast_scnn"])  # the second drops out at random
+def test_every_optimiser_goes_on_exactly(
+    small_config: TrainConfig, tmp_path: Path, architecture: str, optimiser: str
+) -> None:
+    options = {"init_features": 4} if architecture == "unet" else {}
+    config = changed(
+        small_config,
+        network={"architecture": architecture, "options": options},
+        optimiser={"kind": optimiser},
+        fit={"steps": 5, "precision": "bfloat16"},
+    )
+    supply = MixtureSupply(
+        mixture=Mixture(tiles=[image("a", seed=1)], procedural=(), procedural_share=0), config=config
+    )
+
+    class Stopped:
+        def batch(self, step: int, part: int) -> Batch:
+            if step == 3:
+                signal.raise_signal(signal.SIGINT)
+            return supply.batch(step, part)
+
+    with pytest.raises(InterruptedRun, match="stopped by SIGINT after step 3: the same command goes on"):
+        train_network(config, Stopped(), setting=Setting(folder=tmp_path))
+    resumed = train_network(config, supply, setting=Setting(folder=tmp_path)).network.state_dict()
+    expected = train_network(config, supply).network.state_dict()
+    assert all(torch.equal(resumed[name], value) for name, value in expected.items())
+    assert [row["step"] for row in curve(tmp_path)] == list("12345")
 
 
 def test_what_a_run_leaves(config: TrainConfig, whole: Path) -> None:
