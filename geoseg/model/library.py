@@ -3,13 +3,14 @@
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from torch import nn
 
 from geoseg.errors import ResourceError, SettingsError
 from geoseg.model.architecture import ANY_ENCODER, Architecture
 from geoseg.model.nearest import unknown
+from geoseg.model.single_value import allow_single_values
 
 _LICENCE: Final = "MIT (segmentation-models-pytorch)"
 _UNFREE: Final[Mapping[str, str]] = {
@@ -29,16 +30,16 @@ def build_smp(family: str, *, encoder: str, **arguments: Any) -> nn.Module:
     """
     import segmentation_models_pytorch as smp
 
-    _check_encoder(encoder)
+    check_encoder(encoder)
     build = smp.MODEL_ARCHITECTURES_MAPPING[family]
     name = f"{family}:{encoder}"
     for key in _LOADING.intersection(arguments):
         raise SettingsError(f"{name}: option {key!r} is refused: it would load a file; weights come with the bundle")
     if not encoder.startswith("tu-"):  # timm takes more arguments, and refuses unknown ones itself; smp does not
         _check_options(name, arguments, build)
-    arguments = {"encoder_weights": None, **arguments}
+    arguments = {"encoder_weights": None, **_any_size(encoder), **arguments}
     try:
-        return cast(nn.Module, build(encoder_name=encoder, **arguments))
+        return allow_single_values(anchor_upsampling(build(encoder_name=encoder, **arguments)))
     except OSError as error:  # what huggingface_hub and requests raise when there is no way out
         raise ResourceError(
             f"encoder weights {arguments['encoder_weights']!r} of {name} could not be downloaded: leave "
@@ -47,6 +48,27 @@ def build_smp(family: str, *, encoder: str, **arguments: Any) -> nn.Module:
     except (TypeError, KeyError, ValueError, RuntimeError) as error:
         reason = str(error).strip("'\"").splitlines()[0]
         raise SettingsError(f"{name} cannot be built with {arguments}: {reason}") from error
+
+
+def anchor_upsampling(network: nn.Module) -> nn.Module:
+    """The network itself, its upsampling layers anchored at the edges of pixels.
+
+    smp anchors them at the centres of the corner pixels (align_corners), so that what a pixel is computed from shifts
+    with the size of the tile, and no margin makes tiles equal the whole image.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Upsample) and layer.align_corners:
+            layer.align_corners = False
+    return network
+
+
+def _any_size(encoder: str) -> Mapping[str, bool]:
+    """Arguments with which the encoders of timm that are made for one tile size take others."""
+    if encoder.startswith("tu-swin"):
+        return {"strict_img_size": False}
+    if encoder.startswith("tu-vit_") and "relpos" not in encoder:
+        return {"dynamic_img_size": True}
+    return {}
 
 
 def free_encoders() -> tuple[str, ...]:
@@ -71,7 +93,8 @@ def _check_options(name: str, arguments: Mapping[str, Any], build: Callable[...,
             raise SettingsError(f"{name}: {unknown('option', key, known)}")
 
 
-def _check_encoder(encoder: str) -> None:
+def check_encoder(encoder: str) -> None:
+    """Raises SettingsError for an encoder that is not known to smp or timm, or not free."""
     from segmentation_models_pytorch.encoders import encoders
 
     for prefix, reason in _UNFREE.items():
@@ -118,7 +141,7 @@ ARCHITECTURES: Final = (
     _entry("deeplabv3plus", "DeepLab v3+", "Chen et al. 2018, arXiv:1802.02611", (16, 48), margin=None),
     _entry("pan", "PAN", "Li et al. 2018, arXiv:1805.10180", (16, 128), margin=None),
     _entry("upernet", "UPerNet", "Xiao et al. 2018, arXiv:1807.10221", (32, 64), margin=None),
-    _entry("segformer", "SegFormer's head", "Xie et al. 2021, arXiv:2105.15203", (32, 32), margin=544),
+    _entry("segformer", "SegFormer's head", "Xie et al. 2021, arXiv:2105.15203", (32, 32), margin=512),
     _entry(
         "dpt",
         "DPT",

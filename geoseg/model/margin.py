@@ -91,8 +91,8 @@ def _differs(network: nn.Module, image: Tensor, *, tile: int, divisor: int) -> n
         raise ValueError(f"image {height} x {width} gives no context to a tile of {tile}")
     row, col = ((side - tile) // 2 // divisor * divisor for side in (height, width))
     with torch.inference_mode():
-        around = network(image[None])[0, :, row : row + tile, col : col + tile].float().numpy()
-        alone = network(image[None, :, row : row + tile, col : col + tile])[0].float().numpy()
+        around = network(image[None])[0, :, row : row + tile, col : col + tile].float().cpu().numpy()
+        alone = network(image[None, :, row : row + tile, col : col + tile])[0].float().cpu().numpy()
     different: np.ndarray[Any, np.dtype[np.bool_]] = around.argmax(0) != alone.argmax(0)
     return different
 
@@ -145,6 +145,8 @@ class _Linear(TorchFunctionMode):
         named = dict(kwargs or {})
         if func in _WHOLE_TILE or (func in _REDUCE and _over_pixels(args, named)):
             raise _WholeTileError
+        if func is F.interpolate and (named.get("align_corners") or (len(args) > 4 and args[4])):
+            raise _WholeTileError  # where a pixel is taken from depends on the size of the tile
         if func in _IDENTITY:
             return args[0]
         if func in _GATE:
