@@ -33,6 +33,7 @@ MODULES: Final = (
     "zoo.fcn",
     "zoo.fcn_original",
     "zoo.gscnn",
+    "zoo.liteseg",
     "zoo.segformer",
     "zoo.setr",
     "zoo.unet_valid",

@@ -24,6 +24,8 @@ LIGHT: dict[str, dict[str, Any]] = {
     "espnet_c": {"q": 3},
     "espnetv2": {"s": 0.5},
     "dfanet_a": {},
+    "liteseg:mobilenet_v2": {},
+    "liteseg:shufflenet_v2": {},
     "fc_densenet56": {"growth_rate": 4, "init_features": 8},
 }
 HAVE_AUX = ("bisenetv1", "bisenetv2", "fast_scnn", "espnetv2")
@@ -108,7 +110,9 @@ LEARNING = {
     "espnet": (64, 80),
     "espnet_c": (64, 20),
     "espnetv2": (128, 20),
-    "dfanet_a": (64, 70),
+    "dfanet_a": (128, 45),
+    "liteseg:mobilenet_v2": (64, 40),
+    "liteseg:shufflenet_v2": (64, 40),
 }
 """Side of the image and steps."""
 
@@ -119,7 +123,7 @@ def test_it_learns_an_image(name: str) -> None:
     assert overfitted(built(name, classes=2), in_channels=3, classes=2, side=side, steps=steps) > 0.99
 
 
-@pytest.mark.parametrize("name", ["bisenetv1", "bisenetv2", "fast_scnn", "dfanet_a"])
+@pytest.mark.parametrize("name", ["bisenetv1", "bisenetv2", "fast_scnn", "dfanet_a", "liteseg:shufflenet_v2"])
 def test_pooling_makes_a_network_global(name: str) -> None:
     facts = find_architecture(name)
     assert facts.is_global
