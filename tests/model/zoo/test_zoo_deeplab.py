@@ -93,6 +93,15 @@ def test_dilation_stands_in_for_stride(name: str, options: dict[str, Any], trunk
     assert [dilation for _, dilation in kernels(pyramid, 9)] == rates
 
 
+def test_the_branches_of_v2_are_summed() -> None:
+    network = small("deeplabv2").eval()
+    for number, branch in enumerate(network.branches, start=1):
+        nn.init.zeros_(branch.weight)
+        nn.init.constant_(branch.bias, number)
+    with torch.inference_mode():
+        assert bool((network(torch.randn(1, 3, 32, 32)) == 1 + 2 + 3 + 4).all())
+
+
 def test_the_xception_is_aligned() -> None:
     """Depthwise: 3 x 3 in each of 20 blocks of three and 3 at the end; strides 2 at the stem and thrice."""
     trunk: Any = DeepLabV3PlusConv(in_channels=4, classes=2, encoder="xception", channels=8).trunk
