@@ -58,7 +58,7 @@ class Trained:
     """A run that came to its end."""
 
     network: Framed
-    """The averaged network with the weights to keep, in eval mode, on the CPU."""
+    """The averaged network with the weights to keep, in eval mode, on the device."""
     scores: Scores | None
     """Of these weights on the held-out images."""
     step: int
@@ -177,7 +177,7 @@ class _Run:
         scores = evaluate(state.average, self.held, config=config.network, ranks=ranks) if self.held else None
         ended: Ended = "steps" if state.step == config.fit.steps else "early stop"
         self.log.summarise(state, state="complete", ended=ended, scores=scores, identity=self.setting.identity)
-        return Trained(network=state.average.cpu(), scores=scores, step=state.step, ended=ended)
+        return Trained(network=state.average, scores=scores, step=state.step, ended=ended)
 
     def _interrupted(self, cause: str) -> InterruptedRun:
         setting, state = self.setting, self.state

@@ -63,7 +63,12 @@ def plan_margins(network: nn.Module, *, config: NetworkConfig, side_px: int) -> 
 
 
 def measure_margins(
-    network: nn.Module, images: Iterable[LabelledImage], *, plan: MarginPlan, config: NetworkConfig
+    network: nn.Module,
+    images: Iterable[LabelledImage],
+    *,
+    plan: MarginPlan,
+    config: NetworkConfig,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """The margins of bundle.yaml: exact from the structure, tolerance by mapping the middles of images alone.
 
@@ -71,12 +76,15 @@ def measure_margins(
     tried, and as tolerance the share of the pixels that differed with it.
 
     Args:
-        network: the bare network in eval mode, on the CPU.
+        network: the bare network in eval mode, on the device.
         images: none smaller than the plan's side.
         plan: of `plan_margins`.
         config: normalisation.
+        device: where it computes.
     """
-    pixels = (normalise(image.pixels[None, :, : plan.side, : plan.side], config=config)[0] for image in images)
+    pixels = (
+        normalise(image.pixels[None, :, : plan.side, : plan.side], config=config, device=device)[0] for image in images
+    )
     with torch.inference_mode():
         shares = disagreement_by_margin(network, pixels, tile=plan.tile, divisor=plan.divisor)
     found = next((margin for margin, share in shares.items() if share <= TOLERANCE), plan.exact)

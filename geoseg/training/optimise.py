@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from geoseg.training.config import EvaluationConfig, OptimiserConfig, ScheduleConfig
 
@@ -88,11 +89,15 @@ class Watch:
 def average_into(average: nn.Module, network: nn.Module, *, decay: float) -> None:
     """Moves the average a little towards the network; BatchNorm's statistics are averaged alike."""
     current = network.state_dict()
+    moved: list[Tensor] = []
+    towards: list[Tensor] = []
     for name, value in average.state_dict().items():
         if value.is_floating_point():
-            value.lerp_(current[name], 1 - decay)
+            moved.append(value)
+            towards.append(current[name])
         else:
             value.copy_(current[name])
+    get_ema_multi_avg_fn(decay)(moved, towards, 0)  # type: ignore[no-untyped-call]
 
 
 def average_decay(step: int, *, decay: float) -> float:

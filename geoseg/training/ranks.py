@@ -4,11 +4,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed, nn
 
 from geoseg.errors import ResourceError, SettingsError
+
+_PATIENCE = timedelta(hours=2)
+"""What a process waits for the others at most: the first one also writes, measures margins and packs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +72,7 @@ def join_ranks(device: str = "auto") -> Iterator[Ranks]:
         return
     if chosen != "cpu":
         torch.cuda.set_device(chosen)
-    distributed.init_process_group("gloo" if chosen == "cpu" else "nccl")
+    distributed.init_process_group("gloo" if chosen == "cpu" else "nccl", timeout=_PATIENCE)
     try:
         yield Ranks(index=index, count=count, device=chosen)
     finally:

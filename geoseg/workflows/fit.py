@@ -98,8 +98,10 @@ def fit(
         supply = MixtureSupply(mixture=mixture, config=config)
         with _reporting(config, progress=progress) as report:
             trained = train_network(config, supply, held=material.held, setting=setting, report=report)
+        agreement = evaluate(trained.network, material.images, config=config.network, ranks=ranks).confusion
+        metrics = _metrics(agreement, trained, progress=progress)
         if ranks.is_first:
-            _pack(config, trained, material, plan=plan, out=out, progress=progress)
+            _pack(config, trained, material, metrics=metrics, plan=plan, out=out, device=ranks.device)
         ranks.wait()
         return load_bundle(str(out.resolve()))
 
@@ -178,28 +180,35 @@ def summarise(agreement: Confusion) -> dict[str, Any]:
     return {"accuracy": round(agreement.accuracy, 4), "iou": iou}
 
 
-def _pack(
-    config: TrainConfig, trained: Trained, material: _Material, *, plan: MarginPlan, out: Path, progress: Progress
-) -> None:
-    """Scores the network on what it was trained on, measures its margin, writes the bundle."""
-    agreement = evaluate(trained.network, material.images, config=config.network).confusion
+def _metrics(agreement: Confusion, trained: Trained, *, progress: Progress) -> dict[str, Any]:
+    """What bundle.yaml says of the figures, which are told as well."""
     progress.note(f"trained images: {describe(agreement)}")
-    metrics: dict[str, Any] = {"training_tiles": summarise(agreement)}
-    if trained.scores is not None:
-        metrics["held_out"] = summarise(trained.scores.confusion)
-        progress.note(f"held-out images: {describe(trained.scores.confusion)}")
-    network = build_network(
-        config.network.architecture,
-        in_channels=config.network.in_channels,
-        classes=config.network.classes,
-        options=_packed_options(config),
-    ).eval()
-    state = trained.network.bare.state_dict()
-    network.load_state_dict({name: state[name] for name in network.state_dict()})
-    images = material.images[:_MARGIN_IMAGES]
-    margins = measure_margins(network, images, plan=plan, config=config.network)
+    if trained.scores is None:
+        return {"training_tiles": summarise(agreement)}
+    held = trained.scores.confusion
+    progress.note(f"held-out images: {describe(held)}")
+    return {"training_tiles": summarise(agreement), "held_out": summarise(held)}
+
+
+def _pack(
+    config: TrainConfig,
+    trained: Trained,
+    material: _Material,
+    *,
+    metrics: dict[str, Any],
+    plan: MarginPlan,
+    out: Path,
+    device: str,
+) -> None:
+    """Measures the margin and writes the bundle, without what helps in training only."""
+    chosen, bare = config.network, trained.network.bare
+    margins = measure_margins(bare, material.images[:_MARGIN_IMAGES], plan=plan, config=chosen, device=device)
+    packed = build_network(
+        chosen.architecture, in_channels=chosen.in_channels, classes=chosen.classes, options=_packed_options(config)
+    )
+    state = bare.state_dict()
     fields = bundle_fields(config, inputs=material.digests) | margins | {"metrics": metrics}
-    pack_bundle(out, fields, network.state_dict())
+    pack_bundle(out, fields, {name: state[name] for name in packed.state_dict()})
 
 
 def _packed_options(config: TrainConfig) -> dict[str, Any]:
