@@ -39,6 +39,8 @@ MODULES: Final = (
     "zoo.unet_valid",
     "zoo.swin_unet",
     "zoo.transunet",
+    "zoo.upernet_vit",
+    "mask2former",
     "library",
 )
 """Each has ARCHITECTURES. Of two entries with one name, the one without encoders is meant by the bare name."""
