@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,12 +135,16 @@ def test_every_optimiser_goes_on_exactly(
     config = changed(
         small_config,
         network={"architecture": architecture, "options": options},
+        data={"held_split": "validation"},
         optimiser={"kind": optimiser},
+        schedule={"kind": "plateau", "patience": 1, "warm_up": 0},
         fit={"steps": 5, "precision": "bfloat16"},
+        evaluation={"every": 1, "keep": "last"},
     )
-    supply = MixtureSupply(
-        mixture=Mixture(tiles=[image("a", seed=1)], procedural=(), procedural_share=0), config=config
-    )
+    mixture = Mixture(tiles=[image("a", seed=1)], procedural=(), procedural_share=0)
+    supply = MixtureSupply(mixture=mixture, config=config)
+    unknown = image("held", seed=2)
+    held = [replace(unknown, labels=np.full_like(unknown.labels, 255))]  # no evaluation is better than the last
 
     class Stopped:
         def batch(self, step: int, part: int) -> Batch:
@@ -147,12 +152,15 @@ def test_every_optimiser_goes_on_exactly(
                 signal.raise_signal(signal.SIGINT)
             return supply.batch(step, part)
 
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    expected = train_network(config, supply, held=held, setting=Setting(folder=whole)).network.state_dict()
     with pytest.raises(InterruptedRun, match="stopped by SIGINT after step 3: the same command goes on"):
-        train_network(config, Stopped(), setting=Setting(folder=tmp_path))
-    resumed = train_network(config, supply, setting=Setting(folder=tmp_path)).network.state_dict()
-    expected = train_network(config, supply).network.state_dict()
+        train_network(config, Stopped(), held=held, setting=Setting(folder=parts))
+    resumed = train_network(config, supply, held=held, setting=Setting(folder=parts)).network.state_dict()
     assert all(torch.equal(resumed[name], value) for name, value in expected.items())
-    assert [row["step"] for row in curve(tmp_path)] == list("12345")
+    assert curve(parts) == curve(whole)
+    rates = [float(row["learning_rate"]) for row in curve(parts)]
+    assert rates == pytest.approx([0.01 * 0.5**step for step in range(5)])
 
 
 def test_what_a_run_leaves(config: TrainConfig, whole: Path) -> None:
