@@ -41,6 +41,7 @@ MODULES: Final = (
     "zoo.transunet",
     "zoo.upernet_vit",
     "mask2former",
+    "foundation",
     "library",
 )
 """Each has ARCHITECTURES. Of two entries with one name, the one without encoders is meant by the bare name."""
