@@ -74,7 +74,7 @@ def calibrated(network: nn.Module, pixels: Tensor) -> nn.Module:
 def overfitted(network: nn.Module, *, in_channels: int, classes: int, side: int = 64, steps: int = 60) -> float:
     """Share of the pixels of one image whose class is learnt: two halves, a stripe, and noise.
 
-    The borders lie at multiples of 8, so that a network which scores at an eighth of the size can follow them.
+    The two pixels on each side of a border are not counted, as most networks score at a fraction of the size.
     """
     generator = torch.Generator().manual_seed(0)
     labels = torch.zeros(side, side, dtype=torch.long)
@@ -93,4 +93,6 @@ def overfitted(network: nn.Module, *, in_channels: int, classes: int, side: int 
         optimiser.step()
     with torch.inference_mode():
         right = calibrated(network, pixels)(pixels).argmax(1) == truth
-    return float(right.double().mean())
+    one = labels.double()[None]
+    inner = F.max_pool2d(one, 5, stride=1, padding=2) == -F.max_pool2d(-one, 5, stride=1, padding=2)
+    return float(right[inner.expand_as(right)].double().mean())

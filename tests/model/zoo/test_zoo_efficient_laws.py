@@ -104,15 +104,15 @@ def test_no_weight_is_idle(name: str) -> None:
 
 
 LEARNING = {
-    "bisenetv1": (64, 40),
-    "bisenetv2": (64, 40),
-    "fast_scnn": (128, 20),  # a border is off by a pixel where the scores are of an eighth
-    "espnet": (64, 80),
+    "bisenetv1": (64, 28),
+    "bisenetv2": (64, 30),
+    "fast_scnn": (64, 30),
+    "espnet": (64, 70),
     "espnet_c": (64, 20),
-    "espnetv2": (128, 20),
-    "dfanet_a": (128, 45),
-    "liteseg:mobilenet_v2": (64, 40),
-    "liteseg:shufflenet_v2": (64, 40),
+    "espnetv2": (128, 15),
+    "dfanet_a": (128, 30),
+    "liteseg:mobilenet_v2": (64, 25),
+    "liteseg:shufflenet_v2": (64, 25),
 }
 """Side of the image and steps."""
 
