@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-from torchvision.models import resnet50, vgg11
 from torchvision.models.segmentation import deeplabv3
 
 from geoseg.errors import SettingsError
@@ -190,18 +189,6 @@ def test_the_margin_of_v2_is_the_declared_one() -> None:
 @pytest.mark.parametrize(("family", "steps"), [("deeplabv1", 120), ("deeplabv2", 45), ("deeplabv3plus_conv", 40)])
 def test_one_image_is_learnt(family: str, steps: int) -> None:
     assert overfitted(small(family), in_channels=3, classes=3, steps=steps) > 0.99
-
-
-def test_weights_of_torchvision_are_loaded() -> None:
-    resnet = resnet50(weights=None)
-    for name in ("deeplabv2:resnet50", "deeplabv3plus_conv:resnet50"):
-        network: Any = build_network(name, in_channels=3, classes=2)
-        network.load_encoder(resnet.state_dict())
-        assert torch.equal(network.trunk.layer4[2].conv3.weight, resnet.layer4[2].conv3.weight)
-    vgg: Any = vgg11(weights=None)
-    first: Any = build_network("deeplabv1:vgg11", in_channels=3, classes=2)
-    first.load_encoder(vgg.state_dict())
-    assert torch.equal(first.features[0].weight, vgg.features[0].weight)
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_no_default_can_be_changed(name: str) -> None:
         assert one.default is inspect.Parameter.empty or isinstance(one.default, int | float | str | bool | tuple)
 
 
-@pytest.mark.parametrize("name", ["deeplabv2:resnet14", "deeplabv3plus_conv:resnet14", "fastfcn:resnet14"])
+@pytest.mark.parametrize("name", [name for name in DENSE if "resnet" in name])
 def test_a_resnet_of_three_bands_is_inflated(name: str) -> None:
     theirs: Any = ResNet(Bottleneck, [1, 1, 1, 1])
     network = built(name)

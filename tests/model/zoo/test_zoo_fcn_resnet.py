@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-from torchvision.models import resnet50
 from torchvision.models.segmentation import fcn_resnet50
 
 from geoseg.errors import SettingsError
@@ -142,15 +141,7 @@ def test_without_image_pooling_fastfcn_has_a_margin() -> None:
 
 def test_one_image_is_learnt() -> None:
     """FCN has torchvision's logits, so FastFCN alone."""
-    assert overfitted(small("fastfcn"), in_channels=3, classes=3, steps=40) > 0.99
-
-
-def test_a_resnet_of_torchvision_is_loaded_as_the_trunk() -> None:
-    resnet = resnet50(weights=None)
-    for name, trunk in (("fastfcn", "trunk"), ("fcn_resnet50", "backbone")):
-        network: Any = build_network(name, in_channels=3, classes=2)
-        network.load_encoder(resnet.state_dict())
-        assert torch.equal(getattr(network, trunk).layer3[5].conv2.weight, resnet.layer3[5].conv2.weight)
+    assert overfitted(small("fastfcn"), in_channels=3, classes=3, steps=30) > 0.99
 
 
 @pytest.mark.parametrize(

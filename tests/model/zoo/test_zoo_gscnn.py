@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-from torchvision.models import resnet50
 
 from geoseg.errors import SettingsError
 from geoseg.model.margin import probe_margin
@@ -161,14 +160,7 @@ def test_a_batch_of_one_trains_every_layer_by_both_outputs() -> None:
 
 
 def test_one_image_is_learnt() -> None:
-    assert overfitted(small(), in_channels=3, classes=3, steps=45) > 0.99
-
-
-def test_a_resnet_of_torchvision_is_loaded() -> None:
-    resnet = resnet50(weights=None)
-    network: Any = build_network("gscnn:resnet50", in_channels=3, classes=2, options={"channels": 8})
-    network.load_encoder(resnet.state_dict())
-    assert torch.equal(network.trunk.layer4[2].conv3.weight, resnet.layer4[2].conv3.weight)
+    assert overfitted(small(), in_channels=3, classes=3, side=32, steps=45) > 0.99
 
 
 def test_no_default_can_be_changed() -> None:
