@@ -61,11 +61,13 @@ def tiling_difference(network: nn.Module, in_channels: int, divisor: int, margin
 
 
 def calibrated(network: nn.Module, pixels: Tensor) -> nn.Module:
-    """In evaluation, with the statistics of these pixels."""
+    """In evaluation, with the statistics of these pixels, nothing being dropped."""
+    network.eval()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
             module.momentum = None
-    network.train()
+            module.train()
     with torch.no_grad():
         network(pixels)
     return network.eval()

@@ -78,6 +78,7 @@ def test_the_margin_is_the_receptive_field(name: str) -> None:
 
 def test_tiles_equal_the_whole_image_beyond_the_margin() -> None:
     facts = find_architecture("fc_densenet56")
+    torch.manual_seed(0)
     network = build_network("fc_densenet56", in_channels=2, classes=3, options=LIGHT)
     assert facts.margin is not None
     assert tiling_difference(network, 2, facts.divisor, facts.margin) < 1e-5
