@@ -56,7 +56,10 @@ def write_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
     }
     beside = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
+        beside.touch()
+        mode = beside.stat().st_mode  # as the user's umask has it; safetensors makes files that only the owner reads
         save_file(tensors, beside, metadata={_KEY: json.dumps(checkpoint.record)})
+        beside.chmod(mode)
         move_into_place(beside, file)
     except (OSError, SafetensorError) as error:
         raise ResourceError(f"{file} cannot be written ({error}): free space there or choose another place") from error

@@ -236,6 +236,7 @@ def test_a_checkpoint_is_replaced_whole_or_not_at_all(whole: Path, tmp_path: Pat
     checkpoint = read_checkpoint(whole / LAST)
     write_checkpoint(tmp_path / LAST, checkpoint)
     before = (tmp_path / LAST).read_bytes()
+    assert (tmp_path / LAST).stat().st_mode == (whole / METRICS).stat().st_mode
     checkpoint.record["bad"] = {1, 2}
     with pytest.raises(TypeError):
         write_checkpoint(tmp_path / LAST, checkpoint)
