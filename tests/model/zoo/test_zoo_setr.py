@@ -144,3 +144,17 @@ def test_unfit_options_are_one_line() -> None:
         build_network("setr_pup:tu-resnet18", in_channels=3, classes=2)
     with pytest.raises(ValueError, match="head is 'pop'; it must be one of naive, pup, mla"):
         SETR(in_channels=3, classes=2, head="pop")
+
+
+def test_levels_of_mla_see_what_is_deeper_and_nothing_shallower() -> None:
+    torch.manual_seed(0)
+    head = tiny("mla").eval().head
+    features = [torch.randn(1, 192, 2, 2) for _ in range(4)]
+    with torch.inference_mode():
+        before = head.aggregate(features)
+        for changed in range(4):
+            other = list(features)
+            other[changed] = torch.randn(1, 192, 2, 2)
+            after = head.aggregate(other)
+            moved = [not torch.equal(one[0], two[0]) for one, two in zip(before, after, strict=True)]
+            assert moved == [level <= changed for level in range(4)]

@@ -94,3 +94,14 @@ def test_it_learns_two_images_by_heart(hybrid: bool, steps: int, border: int) ->
 def test_unfit_options_are_one_line(options: dict[str, object], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         build_network("transunet", in_channels=3, classes=2, options=options)
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_each_skipped_level_reaches_the_logits(level: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    network, pixels = small().eval(), torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        before, levels = network(pixels), network.skips(pixels)
+        levels[level] = torch.zeros_like(levels[level])
+        monkeypatch.setattr(network, "skips", lambda _pixels: levels)
+        assert not torch.equal(network(pixels), before)
