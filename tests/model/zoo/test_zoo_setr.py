@@ -1,5 +1,7 @@
 """SETR: published counts, what the heads look at, positions for other sizes, training with and without auxiliary."""
 
+from typing import Any, cast
+
 import pytest
 import torch
 from torch import nn
@@ -148,7 +150,7 @@ def test_unfit_options_are_one_line() -> None:
 
 def test_levels_of_mla_see_what_is_deeper_and_nothing_shallower() -> None:
     torch.manual_seed(0)
-    head = tiny("mla").eval().head
+    head = cast(Any, tiny("mla").eval().head)
     features = [torch.randn(1, 192, 2, 2) for _ in range(4)]
     with torch.inference_mode():
         before = head.aggregate(features)
