@@ -1,10 +1,12 @@
-"""What training takes: labelled images by name, from wherever they are kept."""
+"""What training takes: labelled images by name, and labelled scenes by window, from wherever they are kept."""
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from geoseg.core.window import Window
 
 IGNORE: Final = 255
 """Label of a pixel that neither the losses nor the metrics may count."""
@@ -64,3 +66,33 @@ class ArraySource:
             if image.name == name:
                 return image
         raise KeyError(name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledPatch:
+    """Pixels and labels of a scene under a window, which may reach beyond it on every side."""
+
+    pixels: npt.NDArray[Any]
+    """(bands, height, width) as stored; 0 beyond the scene."""
+    valid: npt.NDArray[np.bool_]
+    """(height, width); True = observed and usable. False beyond the scene."""
+    labels: npt.NDArray[np.uint8]
+    """(height, width) class ids; 255 where nothing is labelled, nothing was observed, and beyond the scene."""
+
+
+class LabelledScene(Protocol):
+    """A scene of any size with the classes of its pixels, read window by window. Pickles without what is open."""
+
+    @property
+    def name(self) -> str:
+        """Unique among the scenes that are trained on together."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width)."""
+
+    def read(self, window: Window) -> LabelledPatch:
+        """What lies under a window anywhere; the same whatever was read before."""
+
+    def labels(self, window: Window) -> npt.NDArray[np.uint8]:
+        """(height, width) class ids or 255 as they are drawn, whether or not a pixel was observed."""

@@ -9,6 +9,7 @@ from geoseg.errors import SettingsError
 from geoseg.model.spec import ClassSpec, Conversion, Dtype
 from geoseg.presets import parse
 from geoseg.section import Section
+from geoseg.training.config_data import DataConfig
 from geoseg.training.config_loss import CrossEntropyPart, LossPart
 
 MetricName: TypeAlias = Literal["accuracy", "mean_accuracy", "mean_iou", "weighted_iou", "mean_dice", "kappa"]
@@ -42,13 +43,6 @@ class NetworkConfig(Section):
     std: tuple[Annotated[float, Field(gt=0)], ...] = Field(description="per band, physical units; divided by")
 
 
-class DataConfig(Section):
-    """What is trained on and what is held out."""
-
-    split: str = Field(default="train", description="rows of tiles.csv that are trained on, by their column split")
-    held_split: str | None = Field(default=None, description="rows that are evaluated on and never trained on")
-
-
 class CloudRule(Section):
     """Bright grey pixels labelled as a class in named images become ignored: clouds that were labelled land."""
 
@@ -75,8 +69,11 @@ class ProceduralConfig(Section):
 
 
 class AugmentConfig(Section):
-    """Random radiometry, in display units; every range is drawn uniformly, per window."""
+    """Random radiometry and geometry; every range is drawn uniformly, per window. Symmetries are always drawn."""
 
+    units: Literal["display", "std"] = Field(
+        default="display", description="of offset, haze and noise: display values 0-255, or standard deviations"
+    )
     gain: float = Field(default=0.25, ge=0, description="log gain shared by the bands, ± this")
     band_gain: float = Field(default=0.08, ge=0, description="log gain of each band, ± this")
     gamma: float = Field(default=0.15, ge=0, description="log gamma, ± this, about the window's mean")
@@ -86,6 +83,8 @@ class AugmentConfig(Section):
     noise: float = Field(default=1.0, ge=0, description="standard deviation of pixel noise at most")
     blur_share: float = Field(default=0.15, ge=0, le=1, description="share of the windows that are blurred, 3 x 3")
     zoom: float = Field(default=0.0, ge=0, lt=0.5, description="log zoom, ± this")
+    rotate_deg: float = Field(default=0.0, ge=0, le=45, description="of scenes: rotation, ± this, besides symmetries")
+    drop_share: float = Field(default=0.0, ge=0, le=1, description="share of the windows that lose a band, if several")
 
 
 class OptimiserConfig(Section):
@@ -194,6 +193,7 @@ class TrainConfig(Section):
             count = len(getattr(self.bundle, key))
             if count != bands and (count or key == "bands"):
                 raise ValueError(f"bundle.{key} has {count} values; network.in_channels is {bands}")
+        self.data.check_classes(classes)
         if tuple(one.id for one in self.bundle.legend) != tuple(range(classes)):
             raise ValueError(f"bundle.legend needs the ids 0 … {classes - 1}, in order")
         if self.procedural.seeds and not self.bundle.conversions:
@@ -211,8 +211,8 @@ class TrainConfig(Section):
                 raise ValueError(
                     f"{part.kind}.class_weights has {count} values; there are {self.network.classes} classes"
                 )
-        if self.schedule.kind == "plateau" and self.data.held_split is None:
-            raise ValueError("schedule plateau follows the evaluation metric: name a data.held_split")
+        if self.schedule.kind == "plateau" and not self.data.is_held:
+            raise ValueError("schedule plateau follows the evaluation metric: name a data.held_split or held_share")
         return self
 
 

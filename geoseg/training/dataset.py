@@ -10,7 +10,7 @@ import numpy.typing as npt
 from geoseg.core.patch_source import LabelledImage
 from geoseg.core.procedural import make_procedural_scene
 from geoseg.model.spec import Conversion
-from geoseg.training.augment import Labels, Pixels, turn, vary_radiometry, zoom_window
+from geoseg.training.augment import Labels, Pixels, turn, vary_bands, zoom_window
 from geoseg.training.config import TrainConfig
 
 
@@ -107,6 +107,6 @@ def _window(image: LabelledImage, *, config: TrainConfig, rng: np.random.Generat
     pixels, labels = zoom_window(pixels, image.labels[inside], size_px=window_px)
     pixels, labels = turn(pixels, labels, symmetry=int(rng.integers(8)))
     missing = (pixels == 0).all(axis=0)
-    varied = vary_radiometry(pixels, config=config.augment, rng=rng)
+    varied = vary_bands(pixels, config=config, rng=rng)
     varied[:, missing] = np.asarray(config.network.mean, dtype=np.float32)[:, None]
     return varied, np.ascontiguousarray(labels)
