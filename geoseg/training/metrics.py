@@ -144,12 +144,24 @@ def confusion(truth: npt.NDArray[np.uint8], mapped: npt.NDArray[np.uint8], *, cl
 
 
 def boundary_counts(
-    truth: npt.NDArray[np.uint8], mapped: npt.NDArray[np.uint8], *, classes: int, tolerance_px: float = 2.0
+    truth: npt.NDArray[np.uint8],
+    mapped: npt.NDArray[np.uint8],
+    *,
+    classes: int,
+    tolerance_px: float = 2.0,
+    within: tuple[slice, slice] = (slice(None), slice(None)),
 ) -> BoundaryCounts:
     """Class boundaries of two label images of one shape, compared within a Euclidean distance.
 
     A boundary pixel of a class has one of its four neighbours in another class. Pixels whose truth is 255 have no
     class in either image and make no boundary.
+
+    Args:
+        truth: (height, width) class ids, 255 = none.
+        mapped: (height, width) class ids.
+        classes: number of them.
+        tolerance_px: the distance.
+        within: rows and columns whose boundary pixels are counted, for a large image done in parts.
 
     Raises:
         ValueError: shapes differ.
@@ -159,8 +171,8 @@ def boundary_counts(
     counts = np.zeros((4, classes), dtype=np.int64)
     for one in range(classes):
         true_edge, mapped_edge = _boundary(truth, one), _boundary(seen, one)
-        counts[0, one], counts[1, one] = true_edge.sum(), _met(true_edge, mapped_edge, tolerance_px)
-        counts[2, one], counts[3, one] = mapped_edge.sum(), _met(mapped_edge, true_edge, tolerance_px)
+        counts[:2, one] = true_edge[within].sum(), _met(true_edge, mapped_edge, tolerance_px, within)
+        counts[2:, one] = mapped_edge[within].sum(), _met(mapped_edge, true_edge, tolerance_px, within)
     return BoundaryCounts(true=counts[0], true_met=counts[1], mapped=counts[2], mapped_met=counts[3])
 
 
@@ -170,10 +182,12 @@ def _boundary(labels: npt.NDArray[np.uint8], one: int) -> npt.NDArray[np.bool_]:
     return edge
 
 
-def _met(edge: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_], tolerance_px: float) -> int:
+def _met(
+    edge: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_], tolerance_px: float, within: tuple[slice, slice]
+) -> int:
     if not other.any():
         return 0
-    return int((ndimage.distance_transform_edt(~other)[edge] <= tolerance_px).sum())
+    return int((ndimage.distance_transform_edt(~other)[within][edge[within]] <= tolerance_px).sum())
 
 
 def _check_shapes(truth: npt.NDArray[np.uint8], mapped: npt.NDArray[np.uint8]) -> None:

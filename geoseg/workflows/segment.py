@@ -1,13 +1,14 @@
 """One scene, top to bottom: patches → scores → blended rows → class map, areas, polygons → a finished folder."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from geoseg.core.area import PixelArea
 from geoseg.core.blend import blend
 from geoseg.core.label import align, label
 from geoseg.core.legend import Legend
-from geoseg.core.patch import MASKED, NODATA, LabelRows, Scores
+from geoseg.core.patch import MASKED, NODATA, LabelRows, Patch, Scores
 from geoseg.core.tiling import TilePlan
 from geoseg.core.window import Window
 from geoseg.model.predictor import Predictor
@@ -97,14 +98,21 @@ def origin_of(plan: ScenePlan) -> Origin:
     )
 
 
-def load_predictor(plan: ScenePlan) -> Predictor:
-    """The network of a plan, ready for its tiles."""
+class Scorer(Protocol):
+    """What gives tiles their probabilities: a predictor, or several passes of one."""
+
+    def predict(self, patches: Sequence[Patch]) -> list[Scores]:
+        """See `Predictor`."""
+
+
+def load_predictor(plan: ScenePlan, *, tile_shape: tuple[int, int] | None = None) -> Predictor:
+    """The network of a plan, ready for its tiles, or for tiles of another shape."""
     return Predictor(
         plan.bundle,
         engine=plan.engine.engine,
         precision=plan.engine.precision,
         device=plan.engine.device,
-        tile_shape=plan.tiles.tile_shape,
+        tile_shape=tile_shape or plan.tiles.tile_shape,
         batch=plan.batch,
         conversion=plan.conversion,
         refinement=plan.pipeline.refinement,
@@ -113,7 +121,7 @@ def load_predictor(plan: ScenePlan) -> Predictor:
 
 
 def score_panel(
-    plan: ScenePlan, reader: SceneReader, predictor: Predictor, panel: Window, progress: Progress
+    plan: ScenePlan, reader: SceneReader, predictor: Scorer, panel: Window, progress: Progress
 ) -> Iterator[Scores]:
     """Scores of the tiles of a panel, in order; a tile without a pixel to be mapped never reaches the network."""
     columns = plan.tiles.tile_columns(panel)
