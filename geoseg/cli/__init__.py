@@ -40,7 +40,9 @@ VERBS = {
     "scene": Verb("scene", "scene", "What is found in a scene: bands, grid, radiometry."),
     "batch": Verb("batch", "batch", "An archive of scenes: plan, run, status, failures, report, repair, script."),
     "models": Verb("models", "models", "Architectures to train: parameters, margin, licence, source, options."),
+    "bundle": Verb("bundle", "bundle", "Model bundles: info, verify, pack, export to ONNX, torch.export, OpenVINO."),
     "train": Verb("train", "train", "Train a model and pack it as a bundle."),
+    "evaluate": Verb("evaluate", "evaluate", "How well a bundle maps labelled images; temperature; seams."),
     "doctor": Verb("doctor", "doctor", "Versions, devices, drivers; what is missing and how to mend it."),
 }
 

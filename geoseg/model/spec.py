@@ -189,6 +189,11 @@ def parse_spec(text: str, *, place: str) -> BundleSpec:
     Raises:
         BundleError: not YAML, an unknown key (nearest one named), a bad or missing value.
     """
+    return validate_spec(parse_spec_fields(text, place=place), place=place)
+
+
+def parse_spec_fields(text: str, *, place: str) -> dict[str, Any]:
+    """The keys of a bundle.yaml as they are written, not looked at; errors as `parse_spec`."""
     try:
         content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
@@ -196,7 +201,7 @@ def parse_spec(text: str, *, place: str) -> BundleSpec:
         raise BundleError(f"{place} is not readable YAML: {reason}") from error
     if not isinstance(content, dict):
         raise BundleError(f"{place} holds no keys: a bundle.yaml is a mapping with name, architecture, bands …")
-    return validate_spec(content, place=place)
+    return content
 
 
 def validate_spec(content: Mapping[str, Any], *, place: str) -> BundleSpec:

@@ -110,14 +110,14 @@ def _add_asset(item: Item, name: str, file: ProductFile, *, legend: Legend) -> N
     if name in _MAPS:
         classes = [
             Classification.create(
-                value=one.id, name=_slug(one.name, one.id), title=one.name, color_hint=one.color[1:].upper()
+                value=one.id, name=slug(one.name, one.id), title=one.name, color_hint=one.color[1:].upper()
             )
             for one in legend
         ]
         ClassificationExtension.ext(asset, add_if_missing=True).apply(classes=classes)
 
 
-def _slug(name: str, class_id: int) -> str:
+def slug(name: str, class_id: int) -> str:
     """A name as the classification extension allows it."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or f"class-{class_id}"
 
