@@ -79,13 +79,21 @@ def _load(kind: type[Value], folder: str, name: str, overrides: Sequence[str], *
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} cannot be read: {_one_line(error)}") from error
-    value = parse(kind, text, place=str(path))
+    return override(parse(kind, text, place=str(path)), overrides, flag=flag)
+
+
+def override(value: Value, overrides: Sequence[str], *, flag: str) -> Value:
+    """The value with `KEY=VALUE` overrides, which a user gave with `flag`.
+
+    Raises:
+        SettingsError: a key or value in them is wrong.
+    """
     if not overrides:
         return value
     content = value.model_dump(mode="json")
-    for override in overrides:
-        _override(content, override, flag)
-    return _validate(kind, content, flag)
+    for one in overrides:
+        _override(content, one, flag)
+    return _validate(type(value), content, flag)
 
 
 def _find(folder: str, name: str) -> Path:

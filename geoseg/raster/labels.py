@@ -76,7 +76,7 @@ class PolygonLabels:
     shapes: Mapping[int, tuple[Shape, ...]]
     """Class id -> its polygons in pixel coordinates, cut into pieces that are quickly burnt."""
 
-    def read(self, window: Window, stack: ExitStack) -> Labels:  # noqa: ARG002 - nothing is opened
+    def read(self, window: Window, stack: ExitStack) -> Labels:
         """See `LabelSource`."""
         return self.burn(window)[0]
 

@@ -198,6 +198,8 @@ class TrainConfig(Section):
             raise ValueError(f"bundle.legend needs the ids 0 … {classes - 1}, in order")
         if self.procedural.seeds and not self.bundle.conversions:
             raise ValueError("procedural.seeds need a first bundle.conversions entry to become display images")
+        if self.data.scenes and (self.procedural.seeds or self.clouds.images):
+            raise ValueError("procedural.seeds and clouds.images go with tiles.csv: leave them out, or data.scenes")
         return self
 
     @model_validator(mode="after")

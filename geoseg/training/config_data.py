@@ -18,6 +18,13 @@ def _texts(value: Any) -> Any:
     return value
 
 
+def _named(value: Any) -> Any:
+    """YAML reads `red: 3` as a number; a band is named by text."""
+    if not isinstance(value, dict):
+        return value
+    return {key: str(one) if isinstance(one, int) else one for key, one in value.items()}
+
+
 ClassId: TypeAlias = Annotated[int, Field(ge=0, le=199)]
 Remap: TypeAlias = Annotated[dict[str, ClassId], BeforeValidator(_texts)]
 Values: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_texts)]
@@ -28,7 +35,7 @@ class LabelledSceneConfig(Section):
 
     scene: Path = Field(description="a GeoTIFF or JPEG 2000, a folder with a file per band, or a .txt list of files")
     labels: Path = Field(description="a raster of class values, or a file of polygons")
-    bands: Annotated[dict[str, str], BeforeValidator(lambda value: _named(value))] = Field(
+    bands: Annotated[dict[str, str], BeforeValidator(_named)] = Field(
         default_factory=dict, description="common name -> band number, description or file name"
     )
     level: Level | None = Field(default=None, description="what pixel values mean; null: what the scene says")
@@ -44,12 +51,6 @@ class LabelledSceneConfig(Section):
         if both:
             raise ValueError(f"value {both[0]!r} is in remap and in ignore: take it out of one")
         return self
-
-
-def _named(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    return {key: str(one) if isinstance(one, int) else one for key, one in value.items()}
 
 
 class BlockConfig(Section):

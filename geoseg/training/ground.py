@@ -102,6 +102,15 @@ class Views(Sequence[LabelledImage]):
     def __iter__(self) -> Iterator[LabelledImage]:
         return (self._read(view) for view in self.views)
 
+    def measure(self) -> Moments:
+        """Of every observed pixel of the views."""
+        read = self.ground.read_train if self.part == "train" else self.ground.read
+        total = Moments.none(len(self.mean))
+        for view in self.views:
+            pixels, valid, _ = read(view.scene, view.scored)
+            total += Moments.of(pixels[:, valid])
+        return total
+
     def _read(self, view: View) -> LabelledImage:
         read = self.ground.read_train if self.part == "train" else self.ground.read
         pixels, valid, labels = read(view.scene, view.window)

@@ -5,22 +5,18 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from geoseg import __version__
-from geoseg.core.patch_source import LabelledImage
-from geoseg.errors import SettingsError
 from geoseg.model.bundle import ModelBundle, load_bundle, pack_bundle
-from geoseg.model.registry import build_network, find_architecture
-from geoseg.model.spec import BandSpec, TrainingData
-from geoseg.raster.pairs import Pair, file_digests, list_pairs, read_pair
-from geoseg.training.clouds import ignore_clouds
+from geoseg.model.registry import build_network
+from geoseg.raster.pairs import list_pairs
 from geoseg.training.config import TrainConfig, load_train_config
-from geoseg.training.dataset import Mixture, MixtureSupply, procedural_images
+from geoseg.training.dataset import MixtureSupply
 from geoseg.training.evaluate import evaluate
 from geoseg.training.fit import Progress as Steps
 from geoseg.training.fit import Setting, Trained, check_settings, train_network
@@ -29,7 +25,9 @@ from geoseg.training.margin import MarginPlan, measure_margins, plan_margins
 from geoseg.training.metrics import Confusion
 from geoseg.training.ranks import join_ranks
 from geoseg.training.state import build_network as make_network
+from geoseg.workflows.material import Material, mix, read_images, read_material
 from geoseg.workflows.progress import Progress, Silent
+from geoseg.workflows.training_contract import bundle_fields, find_tones, packed_options
 
 RUN_FOLDER: Final = "training"
 """Within the bundle's folder: checkpoints and figures of the run. The bundle does not need it."""
@@ -48,27 +46,23 @@ class Means:
     tensorboard: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Material:
-    """What a run learns from, and what says so."""
-
-    images: Sequence[LabelledImage]
-    held: Sequence[LabelledImage]
-    digests: Mapping[str, str]
-    """Training file -> sha256."""
-    held_digests: Mapping[str, str]
-
-
 def fit(
-    config: TrainConfig, *, data: Path, out: Path, means: Means | None = None, progress: Progress | None = None
+    config: TrainConfig,
+    *,
+    data: Path | None = None,
+    out: Path,
+    means: Means | None = None,
+    progress: Progress | None = None,
 ) -> ModelBundle:
-    """Trains on the config's split of a data folder and packs the bundle in `out`; goes on with a run found there.
+    """Trains on the config's scenes, or on its split of a data folder, and packs the bundle in `out`.
+
+    Goes on with a run found there.
 
     Under torchrun every process does this; the first writes.
 
     Args:
         config: the training run.
-        data: a folder with tiles.csv, images/ and masks/.
+        data: a folder with tiles.csv, images/ and masks/; None: the config names scenes.
         out: the bundle's folder; the run is kept in its folder `training`.
         means: none: whatever device is there.
         progress: told of the steps.
@@ -81,13 +75,13 @@ def fit(
     with join_ranks(means.device) as ranks:
         progress = progress if ranks.is_first else Silent()
         check_settings(config, ranks=ranks)
-        material = _read_material(config, data)
-        side_px = min(min(image.labels.shape) for image in material.images)
+        material = read_material(config, data)
+        for note in material.notes:
+            progress.note(note)
         network = make_network(config.network)
         for note in network.notes:
             progress.note(note)
-        plan = plan_margins(network.bare, config=config.network, side_px=side_px)
-        mixture = _mixture(config, material.images)
+        plan = plan_margins(network.bare, config=config.network, side_px=material.side_px)
         setting = Setting(
             folder=out / RUN_FOLDER,
             identity=_identity(config, material),
@@ -95,9 +89,8 @@ def fit(
             workers=means.workers,
             tensorboard=means.tensorboard,
         )
-        supply = MixtureSupply(mixture=mixture, config=config)
         with _reporting(config, progress=progress) as report:
-            trained = train_network(config, supply, held=material.held, setting=setting, report=report)
+            trained = train_network(config, material.supply, held=material.held, setting=setting, report=report)
         agreement = evaluate(trained.network, material.images, config=config.network, ranks=ranks).confusion
         metrics = _metrics(agreement, trained, progress=progress)
         if ranks.is_first:
@@ -115,57 +108,20 @@ def evaluate_folds(
     """
     progress = progress or Silent()
     pairs = list_pairs(data, split=config.data.split)
-    images = {image.name: image for image in _read_images(pairs, config=config)}
+    images = {image.name: image for image in read_images(pairs, config=config)}
     positions = {pair.name: (pair.longitude_deg, pair.latitude_deg) for pair in pairs}
     config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"keep": "last"})})
     scores: dict[int, Confusion] = {}
     for fold, held in enumerate(spatial_folds(positions, count=config.folds.count)):
         if folds is not None and fold not in folds:
             continue
-        mixture = _mixture(config, [image for name, image in images.items() if name not in held])
+        mixture = mix(config, [image for name, image in images.items() if name not in held])
         supply = MixtureSupply(mixture=mixture, config=config)
         with _reporting(config, progress=progress, fold=fold) as report:
             trained = train_network(config, supply, held=[images[name] for name in held], report=report)
         if trained.scores is not None:
             scores[fold] = trained.scores.confusion
     return scores
-
-
-def bundle_fields(config: TrainConfig, *, inputs: Mapping[str, str]) -> dict[str, Any]:
-    """What bundle.yaml says, but for margins, metrics and the weights' hash."""
-    bundle, network = config.bundle, config.network
-    architecture = find_architecture(network.architecture)
-    ones, zeros = (1.0,) * network.in_channels, (0.0,) * network.in_channels
-    columns = (bundle.bands, bundle.scale or ones, bundle.offset or zeros, network.mean, network.std)
-    keys = ("name", "scale", "offset", "mean", "std")
-    bands = [BandSpec.model_validate(dict(zip(keys, row, strict=True))) for row in zip(*columns, strict=True)]
-    divisor = architecture.divisor
-    return {
-        "name": config.name,
-        "version": bundle.version,
-        "description": bundle.description,
-        "architecture": network.architecture,
-        "options": _packed_options(config),
-        "bands": [band.model_dump() for band in bands],
-        "level": bundle.level,
-        "dtype": bundle.dtype,
-        "conversions": [one.model_dump() for one in bundle.conversions],
-        "gsd_m": bundle.gsd_m,
-        "gsd_min_m": bundle.gsd_min_m,
-        "gsd_max_m": bundle.gsd_max_m,
-        "legend": [one.model_dump() for one in bundle.legend],
-        "divisor": divisor,
-        "min_size": -(-architecture.min_size // divisor) * divisor,
-        "licence": bundle.licence,
-        "training_data": TrainingData(
-            description=bundle.data_description,
-            attribution=bundle.attribution,
-            licence_status=bundle.licence_status,
-            inputs=dict(inputs),
-            procedural_seeds=config.procedural.seeds,
-        ).model_dump(),
-        "forest_definition": bundle.forest_definition,
-    }
 
 
 def describe(agreement: Confusion) -> str:
@@ -193,7 +149,7 @@ def _metrics(agreement: Confusion, trained: Trained, *, progress: Progress) -> d
 def _pack(
     config: TrainConfig,
     trained: Trained,
-    material: _Material,
+    material: Material,
     *,
     metrics: dict[str, Any],
     plan: MarginPlan,
@@ -204,46 +160,20 @@ def _pack(
     chosen, bare = config.network, trained.network.bare
     margins = measure_margins(bare, material.images[:_MARGIN_IMAGES], plan=plan, config=chosen, device=device)
     packed = build_network(
-        chosen.architecture, in_channels=chosen.in_channels, classes=chosen.classes, options=_packed_options(config)
+        chosen.architecture, in_channels=chosen.in_channels, classes=chosen.classes, options=packed_options(config)
     )
     state = bare.state_dict()
     fields = bundle_fields(config, inputs=material.digests) | margins | {"metrics": metrics}
+    if (appearance := find_tones(config, material.images)) is not None:
+        fields["appearance"] = appearance.model_dump()
     pack_bundle(out, fields, {name: state[name] for name in packed.state_dict()})
 
 
-def _packed_options(config: TrainConfig) -> dict[str, Any]:
-    """Heads that help training only are not packed, and nothing is downloaded by a bundle."""
-    return {name: value for name, value in config.network.options.items() if name not in ("aux", "encoder_weights")}
-
-
-def _identity(config: TrainConfig, material: _Material) -> str:
+def _identity(config: TrainConfig, material: Material) -> str:
     """sha256 of all that decides what a run comes to, but the device."""
     digests = [sorted(material.digests.items()), sorted(material.held_digests.items())]
     content = [__version__, config.model_dump(mode="json"), digests]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _read_material(config: TrainConfig, data: Path) -> _Material:
-    pairs = list_pairs(data, split=config.data.split)
-    held = list_pairs(data, split=config.data.held_split) if config.data.held_split is not None else []
-    both = {pair.name for pair in pairs} & {pair.name for pair in held}
-    if both:
-        raise SettingsError(f"{data}: {min(both)} is trained on and held out: name another data.held_split")
-    return _Material(
-        images=_read_images(pairs, config=config),
-        held=_read_images(held, config=config),
-        digests=file_digests(pairs),
-        held_digests=file_digests(held),
-    )
-
-
-def _read_images(pairs: Sequence[Pair], *, config: TrainConfig) -> list[LabelledImage]:
-    return [ignore_clouds(read_pair(pair), rule=config.clouds) for pair in pairs]
-
-
-def _mixture(config: TrainConfig, images: Sequence[LabelledImage]) -> Mixture:
-    procedural = procedural_images(config)
-    return Mixture(tiles=images, procedural=procedural, procedural_share=config.procedural.share)
 
 
 @contextmanager

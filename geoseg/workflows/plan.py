@@ -184,7 +184,7 @@ def plan_scene(request: Request) -> ScenePlan:
         level=level,
         dtype=scene.dtype,
         gsd_m=gsd_m,
-        encoding=None if bundle.spec.level == "any" else _encoding(scene),
+        encoding=None if bundle.spec.level == "any" else stated_encoding(scene),
     )
     if pipeline.definition is not None:
         pipeline.definition.to_json(bundle.legend)  # refuses a class that the legend does not have
@@ -255,7 +255,7 @@ def ground_metres(scene: Scene) -> float:
     return math.sqrt(float(PixelArea(scene.grid).of(centre)[0, 0]))
 
 
-def _encoding(scene: Scene) -> tuple[float, float] | None:
+def stated_encoding(scene: Scene) -> tuple[float, float] | None:
     """(scale, offset) that every band of the scene states, None when they state none."""
     codes = {(band.scale, band.offset) for band in scene.bands}
     if len(codes) > 1:
