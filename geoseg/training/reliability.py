@@ -166,7 +166,7 @@ def _of_pixels(values: Floats, truth: npt.NDArray[np.uint8]) -> Reliability:
     bins = np.clip((confidence * BINS).astype(np.intp), 0, BINS - 1)
     return Reliability(
         counts=np.bincount(bins, minlength=BINS),
-        confidence=np.bincount(bins, weights=confidence, minlength=BINS),
+        confidence=np.bincount(bins, weights=confidence, minlength=BINS).astype(np.float64),
         correct=np.bincount(bins[mapped == truth], minlength=BINS),
         log_loss=float(-np.log(np.maximum(of_truth, _LEAST)).sum()),
         square_loss=float((values**2).sum() - 2 * of_truth.sum() + truth.size),
