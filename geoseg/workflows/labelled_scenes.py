@@ -92,7 +92,7 @@ def _open(one: LabelledSceneConfig, spec: BundleSpec) -> _Opened:
         gsd_m=ground_metres(scene),
         encoding=None if spec.level == "any" else stated_encoding(scene),
     )
-    labels, notes = _open_labels(one, scene, classes=len(spec.legend))
+    labels, notes = open_labels(one, scene, classes=len(spec.legend))
     said = [guess] if guess else []
     return _Opened(scene=scene, labels=labels, conversion=conversion, notes=(*scene.notes, *said, *notes))
 
@@ -118,7 +118,12 @@ def label_values(one: LabelledSceneConfig) -> tuple[str, ...]:
     return tuple(sorted(kept, key=lambda value: (0, int(value), value) if value.isdigit() else (1, 0, value)))
 
 
-def _open_labels(one: LabelledSceneConfig, scene: Scene, *, classes: int) -> tuple[LabelSource, tuple[str, ...]]:
+def open_labels(one: LabelledSceneConfig, scene: Scene, *, classes: int) -> tuple[LabelSource, tuple[str, ...]]:
+    """The labels of a scene on its grid, and what is to be told of them.
+
+    Raises:
+        InputError: a file, column or value that cannot be used.
+    """
     if not is_raster(one.labels):
         return _open_polygons(one, scene, classes=classes)
     path = find_local_path(str(one.labels))
