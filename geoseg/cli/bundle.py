@@ -86,16 +86,18 @@ def export(
     from geoseg.workflows.bundle import export_bundle
 
     with progress(quiet=quiet) as listener:
-        done = export_bundle(
-            name, out, formats=formats, tile=tile, batch=batch, overwrite=overwrite, progress=listener
-        )
+        done = export_bundle(name, out, formats=formats, tile=tile, batch=batch, overwrite=overwrite, progress=listener)
     for path in done.paths():
         click.echo(str(path))
 
 
 def _shown(key: str, value: Any) -> str:
-    if key in ("bands", "legend"):
-        return ", ".join(str(one["name"]) for one in value)
+    if isinstance(value, list):
+        return ", ".join(
+            str(one.get("name") or f"from {one.get('from_level')} {one.get('from_dtype')}") for one in value
+        )
+    if isinstance(value, dict):
+        return str(value.get("description") or ", ".join(f"{name}={one}" for name, one in value.items()))
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return "" if value is None else str(value)

@@ -170,7 +170,7 @@ _Written = tuple[tuple[str, ...], str]
 def _write_pt2(program: ExportedProgram, folder: Path, contract: str) -> _Written:
     name = "model.pt2"
     torch.export.save(program, folder / name, extra_files={f"{METADATA}.json": contract})
-    return (name,), f"torch.export of torch {torch.__version__}"
+    return (name,), f"torch.export of torch {torch.__version__.partition('+')[0]}"
 
 
 def _write_onnx(program: ExportedProgram, folder: Path, contract: str) -> _Written:
