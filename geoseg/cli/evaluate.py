@@ -1,11 +1,16 @@
 """`geoseg evaluate`: how well a bundle maps labelled images."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from geoseg.cli.options import config_options, json_option, overwrite_option, progress_option, resolve_pipeline
+
+if TYPE_CHECKING:
+    from geoseg.workflows.evaluate import EvaluateRequest
+    from geoseg.workflows.evaluated import LabelOptions
 
 
 @click.command()
@@ -13,9 +18,11 @@ from geoseg.cli.options import config_options, json_option, overwrite_option, pr
 @click.argument("pairs")
 @click.argument("out", type=click.Path(path_type=Path), required=False)
 @click.option("--split", default="validation", show_default=True, help="Rows of tiles.csv.")
-@click.option("--labels", type=click.Path(path_type=Path), help="Of a scene: a raster of classes, on any grid.")
-@click.option("--remap", help="Values of --labels as class ids: 11=0,41=1; others are ignored.")
-@click.option("--ignore", help="Values of --labels without a class: 0,255.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Of a scene: polygons or a raster of classes.")
+@click.option("--field", help="Column of the polygons that holds their class.")
+@click.option("--layer", help="Layer of the polygons.")
+@click.option("--remap", multiple=True, metavar="VALUE=ID", help="Class id of a value; others are ignored. Repeatable.")
+@click.option("--ignore", multiple=True, help="Value without a class, besides 255. Repeatable.")
 @click.option("--tta", "symmetric", is_flag=True, help="Mean over the eight symmetries of a tile.")
 @click.option("--seams", is_flag=True, help="Also map with shifted tiles: the share of pixels that depend on them.")
 @click.option("--calibrate", type=click.Path(path_type=Path), help="New bundle folder, with the likeliest temperature.")
@@ -49,11 +56,10 @@ def evaluate(bundle: str, out: Path | None, *, overwrite: bool, as_json: bool, q
         click.echo(str(path))
 
 
-def _request(bundle: str, **chosen: Any) -> Any:
+def _request(bundle: str, **chosen: Any) -> "EvaluateRequest":
     """The options as a request."""
     from geoseg.presets import load_config
     from geoseg.workflows.evaluate import EvaluateRequest
-    from geoseg.workflows.evaluated import LabelValues
 
     pipeline = resolve_pipeline(
         chosen["pipeline"],
@@ -66,19 +72,26 @@ def _request(bundle: str, **chosen: Any) -> Any:
         source=chosen["pairs"],
         pipeline=pipeline,
         config=load_config(chosen["config_name"], overrides=chosen["config_overrides"]),
-        values=LabelValues(remap=_remap(chosen["remap"]), ignore=frozenset(_numbers(chosen["ignore"], "--ignore"))),
-        **{key: chosen[key] for key in ("split", "labels", "symmetric", "seams", "sample")},
+        labels=_labels(**{key: chosen[key] for key in ("labels", "field", "layer", "remap", "ignore")}),
+        **{key: chosen[key] for key in ("split", "symmetric", "seams", "sample")},
     )
 
 
-def _remap(text: str | None) -> dict[int, int]:
-    pairs = [part.partition("=")[::2] for part in filter(None, (text or "").split(","))]
-    values = _numbers(",".join(one for one, _ in pairs), "--remap")
-    return dict(zip(values, _numbers(",".join(other for _, other in pairs), "--remap"), strict=True))
+def _labels(
+    labels: Path | None, *, field: str | None, layer: str | None, remap: Sequence[str], ignore: Sequence[str]
+) -> "LabelOptions | None":
+    """Where the labels of a scene are."""
+    from geoseg.workflows.evaluated import LabelOptions
 
-
-def _numbers(text: str | None, flag: str) -> list[int]:
-    try:
-        return [int(one) for one in text.split(",")] if text else []
-    except ValueError as error:
-        raise click.BadParameter(f"{text!r} are no whole numbers apart by commas", param_hint=flag) from error
+    if labels is None:
+        given = {"--field": field, "--layer": layer, "--remap": remap, "--ignore": ignore}
+        lonely = [flag for flag, value in given.items() if value]
+        if lonely:
+            raise click.UsageError(f"{lonely[0]} is of no file: give --labels")
+        return None
+    pairs = [one.rpartition("=") for one in remap]
+    wrong = [one for one, (value, _, class_id) in zip(remap, pairs, strict=True) if not value or not class_id.isdigit()]
+    if wrong:
+        raise click.BadParameter(f"{wrong[0]!r} is not VALUE=ID, such as 41=1", param_hint="--remap")
+    ids = tuple((value, int(class_id)) for value, _, class_id in pairs)
+    return LabelOptions(file=labels, field=field, layer=layer, remap=ids, ignore=tuple(ignore))

@@ -13,7 +13,14 @@ from geoseg.model.symmetric import SymmetricPredictor
 from geoseg.pipeline import Pipeline
 from geoseg.raster.safety import raster_env
 from geoseg.training.reliability import PixelDraw, ScoredPixels
-from geoseg.workflows.evaluated import Evaluated, LabelValues, find_trained, list_evaluated, open_labels
+from geoseg.workflows.evaluated import (
+    Evaluated,
+    EvaluatedSet,
+    LabelOptions,
+    find_trained,
+    list_evaluated,
+    open_evaluated,
+)
 from geoseg.workflows.image_scores import ImageScores, score_image
 from geoseg.workflows.plan import Request, ScenePlan, plan_scene
 from geoseg.workflows.progress import Progress, Silent
@@ -34,9 +41,8 @@ class EvaluateRequest:
     config: Config = field(default_factory=Config)
     split: str = "validation"
     """Rows of tiles.csv."""
-    labels: Path | None = None
-    """Of a scene: a raster of class values."""
-    values: LabelValues = field(default_factory=LabelValues)
+    labels: LabelOptions | None = None
+    """Of a scene."""
     symmetric: bool = False
     """Average over the eight symmetries of a tile."""
     seams: bool = False
@@ -75,28 +81,26 @@ def evaluate_bundle(request: EvaluateRequest, *, progress: Progress | None = Non
     tell = progress or Silent()
     chosen = list_evaluated(request.source, split=request.split, labels=request.labels)
     with raster_env(cache_mb=request.config.gdal_cache_mb, threads=request.config.thread_count):
-        plans = [_plan(one, request) for one in chosen]
-        labelled = [one for one in chosen if one.labels is not None]
-        if not labelled and not request.seams:
-            open_labels(chosen[0], plans[0], request.values)
-        trained_on = find_trained(plans[0].bundle, plans)
+        plans = [_plan(one, request) for one in chosen.images]
+        trained_on = find_trained(plans[0].bundle, [plan.scene for plan in plans])
         _tell_of_training(trained_on, plans, request=request, tell=tell)
         draw = PixelDraw(seed=0) if request.sample else None
         models = _Models(symmetric=request.symmetric)
-        images = _score(chosen, plans, request, models=models, draw=draw, tell=tell)
-        seams = _count_seams(plans, models, tell) if request.seams else {}
+        are_scored = request.sample or not request.seams or chosen.images[0].labels is not None
+        images = _score(chosen, plans, models=models, draw=draw, tell=tell) if are_scored else ()
+        seams = _count_seams(chosen, plans, models, tell) if request.seams else {}
     for note in models.notes:
         tell.note(note)
     return Evaluation(
         source=Path(request.source).name,
-        split=request.split if len(chosen) > 1 or Path(request.source).name != chosen[0].name else None,
+        split=chosen.split,
         bundle=plans[0].bundle,
         plan=plans[0],
         symmetric=request.symmetric,
         images=images,
         trained_on=trained_on,
         seams=seams,
-        sample=draw.take() if draw is not None else None,
+        sample=draw.take() if draw is not None and images else None,
     )
 
 
@@ -140,25 +144,31 @@ def _tell_of_training(
 
 
 def _score(
-    chosen: Sequence[Evaluated],
+    chosen: EvaluatedSet,
     plans: Sequence[ScenePlan],
-    request: EvaluateRequest,
     *,
     models: _Models,
     draw: PixelDraw | None,
     tell: Progress,
 ) -> tuple[ImageScores, ...]:
-    pairs = [(one, plan) for one, plan in zip(chosen, plans, strict=True) if one.labels is not None]
-    readers = [open_labels(one, plan, request.values) for one, plan in pairs]
-    tell.begin("tiles", sum(plan.tiles.count(plan.panels) for _, plan in pairs))
+    opened = [
+        open_evaluated(one, plan, in_set=chosen.split is not None)
+        for one, plan in zip(chosen.images, plans, strict=True)
+    ]
+    for note in dict.fromkeys(note for _, notes in opened for note in notes):
+        tell.note(note)
+    tell.begin("tiles", sum(plan.tiles.count(plan.panels) for plan in plans))
     images = []
-    for (one, plan), labels in zip(pairs, readers, strict=True):
-        images.append(score_image(plan, models.of(plan), labels, name=one.name, draw=draw, progress=tell))
+    for plan, (labels, _) in zip(plans, opened, strict=True):
+        images.append(score_image(plan, models.of(plan), labels, name=labels.name, draw=draw, progress=tell))
         labels.close()
-    if images and not any(one.confusion.counts.any() for one in images):
-        raise InputError(f"{request.source}: no labelled pixel was observed: check that labels and images overlap")
+    if not any(one.confusion.counts.any() for one in images):
+        raise InputError(f"{chosen.images[0].scene}: no labelled pixel was observed: do labels and images overlap?")
     return tuple(images)
 
 
-def _count_seams(plans: Sequence[ScenePlan], models: _Models, tell: Progress) -> dict[str, SeamCount]:
-    return {plan.scene.name: count_seams(plan, models.of(plan), progress=tell) for plan in plans}
+def _count_seams(
+    chosen: EvaluatedSet, plans: Sequence[ScenePlan], models: _Models, tell: Progress
+) -> dict[str, SeamCount]:
+    pairs = zip(chosen.images, plans, strict=True)
+    return {one.name: count_seams(plan, models.of(plan), progress=tell) for one, plan in pairs}

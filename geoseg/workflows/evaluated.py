@@ -1,20 +1,35 @@
 """What a bundle is evaluated on: a folder of labelled tiles, or a scene with labels of its own."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-from geoseg.core.patch_source import IGNORE
+from geoseg.core.legend import Legend
 from geoseg.errors import InputError
 from geoseg.model.bundle import ModelBundle
 from geoseg.raster.labelled import LabelledRaster
-from geoseg.raster.labels import open_label_raster
 from geoseg.raster.pairs import list_pairs
+from geoseg.raster.scene import Scene
+from geoseg.training.config_data import LabelledSceneConfig
+from geoseg.workflows.labelled_scenes import label_values, open_labels
 from geoseg.workflows.plan import ScenePlan
 from geoseg.workflows.product import file_sha256
 
-TILES = "tiles.csv"
+TILES: Final = "tiles.csv"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelOptions:
+    """Where the labels of a scene are, and what their values mean."""
+
+    file: Path
+    """A raster of class values, or polygons."""
+    field: str | None = None
+    layer: str | None = None
+    remap: tuple[tuple[str, int], ...] = ()
+    """(value, class id), others are ignored; empty: values are names of classes, or their ids."""
+    ignore: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,20 +39,20 @@ class Evaluated:
     name: str
     scene: str
     """A file, a folder of bands or a list of files."""
-    labels: Path | None
-    """A raster of class values; None: there are none, only seams are looked at."""
+    labels: LabelOptions | None
+    """None: there are none, only seams are looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LabelValues:
-    """What the values of a label raster mean."""
+class EvaluatedSet:
+    """The images of an evaluation."""
 
-    remap: Mapping[int, int] = field(default_factory=dict)
-    """Value -> class id, others are ignored; empty: values are class ids."""
-    ignore: frozenset[int] = frozenset()
+    images: tuple[Evaluated, ...]
+    split: str | None
+    """Of tiles.csv; None: one scene."""
 
 
-def list_evaluated(source: str, *, split: str, labels: Path | None) -> tuple[Evaluated, ...]:
+def list_evaluated(source: str, *, split: str, labels: LabelOptions | None) -> EvaluatedSet:
     """The images of a folder with tiles.csv, or the one scene.
 
     Raises:
@@ -45,43 +60,62 @@ def list_evaluated(source: str, *, split: str, labels: Path | None) -> tuple[Eva
     """
     folder = Path(source)
     if not (folder / TILES).is_file():
-        return (Evaluated(name=folder.name, scene=source, labels=labels),)
+        return EvaluatedSet(images=(Evaluated(name=folder.name, scene=source, labels=labels),), split=None)
     if labels is not None:
-        raise InputError(f"{folder / TILES} names the labels of its tiles: leave --labels {labels} out")
+        raise InputError(f"{folder / TILES} names the labels of its tiles: leave --labels {labels.file} out")
     pairs = list_pairs(folder, split=split)
-    return tuple(Evaluated(name=pair.name, scene=str(pair.image), labels=pair.mask) for pair in pairs)
+    images = (Evaluated(name=one.name, scene=str(one.image), labels=LabelOptions(file=one.mask)) for one in pairs)
+    return EvaluatedSet(images=tuple(images), split=split)
 
 
-def open_labels(one: Evaluated, plan: ScenePlan, values: LabelValues) -> LabelledRaster:
-    """The labels of an image on the grid of its scene.
+def open_evaluated(one: Evaluated, plan: ScenePlan, *, in_set: bool) -> tuple[LabelledRaster, tuple[str, ...]]:
+    """The labels of an image on the grid of its scene, as ids of the bundle's legend, and what is to be told of them.
+
+    Args:
+        one: the image.
+        plan: how it is mapped.
+        in_set: of tiles.csv: values are class ids.
 
     Raises:
         InputError: there are none, or they cannot be read as classes of the bundle.
     """
+    legend = plan.bundle.legend
     if one.labels is None:
-        raise InputError(f"{one.name} has no labels: name a raster of classes with --labels, or ask for --seams alone")
-    ids = plan.bundle.legend.ids
-    unknown = sorted(set(values.remap.values()) - set(ids))
+        raise InputError(f"{one.name} has no labels: name classes with --labels FILE, or ask for --seams alone")
+    unknown = sorted({class_id for _, class_id in one.labels.remap} - set(legend.ids))
     if unknown:
-        raise InputError(
-            f"--remap names class {unknown[0]}; bundle {plan.bundle.spec.name!r} has {', '.join(map(str, ids))}"
-        )
-    remap = values.remap
-    if not remap and ids != tuple(range(len(ids))):
-        remap = {value: value for value in ids}
-    source = open_label_raster(
-        one.labels, plan.scene.grid, remap=remap, ignore=values.ignore | {IGNORE}, classes=len(ids)
+        known = ", ".join(map(str, legend.ids))
+        raise InputError(f"--remap names class {unknown[0]}; bundle {plan.bundle.spec.name!r} has {known}")
+    config = LabelledSceneConfig(
+        scene=Path(one.scene),
+        labels=one.labels.file,
+        bands=plan.pipeline.scene.bands,
+        field=one.labels.field,
+        layer=one.labels.layer,
+        remap=dict(one.labels.remap),
+        ignore=one.labels.ignore,
     )
-    return LabelledRaster(plan.scene, source, name=one.name)
+    if not config.remap:
+        remap = {} if in_set else _by_name(config, legend)
+        config = config.model_copy(update={"remap": remap or _by_id(legend)})
+    source, notes = open_labels(config, plan.scene, classes=len(legend))
+    return LabelledRaster(plan.scene, source, name=one.name), notes
 
 
-def find_trained(bundle: ModelBundle, plans: Sequence[ScenePlan]) -> tuple[str, ...]:
+def find_trained(bundle: ModelBundle, scenes: Sequence[Scene]) -> tuple[str, ...]:
     """Names of the scenes of which a file is among those that the bundle was trained on, by their sha256."""
     known = set(bundle.spec.training_data.inputs.values())
     if not known:
         return ()
-    return tuple(plan.scene.name for plan in plans if any(_digest(file) in known for file in plan.scene.files))
+    return tuple(one.name for one in scenes if any(file_sha256(Path(file.uri)) in known for file in one.files))
 
 
-def _digest(file: Any) -> str:
-    return file_sha256(Path(file.uri))
+def _by_name(config: LabelledSceneConfig, legend: Legend) -> dict[str, int]:
+    """Class ids by name where every value in the labels is the name of a class; else nothing."""
+    values, ids = label_values(config), {one.name: one.id for one in legend}
+    return {value: ids[value] for value in values} if values and set(values) <= set(ids) else {}
+
+
+def _by_id(legend: Legend) -> dict[str, int]:
+    """Nothing where ids count from 0, so that a value that is none is refused."""
+    return {} if legend.ids == tuple(range(len(legend))) else {str(one): one for one in legend.ids}
