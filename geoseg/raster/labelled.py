@@ -97,7 +97,8 @@ class LabelledRaster:
                 block = Window(row=row, col=col, height=BLOCK, width=BLOCK).clip(height, width)
                 top, left = max(block.row, window.row), max(block.col, window.col)
                 bottom, right = min(block.row_stop, window.row_stop), min(block.col_stop, window.col_stop)
-                found.append((block, Window(row=top, col=left, height=bottom - top, width=right - left)))
+                if top < bottom and left < right:
+                    found.append((block, Window(row=top, col=left, height=bottom - top, width=right - left)))
         return found
 
     def _patch(self, block: Window) -> Patch:

@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from geoseg.core.patch_source import IGNORE
 from geoseg.training.config import AugmentConfig, TrainConfig
 
 Pixels: TypeAlias = npt.NDArray[np.float32]
@@ -81,7 +80,7 @@ def _vary(
     varied = pixels * gain.astype(np.float32)[:, None, None]
     middle = np.maximum(varied.mean(axis=(1, 2), keepdims=True), 0) + np.float32(least)
     gamma = np.exp(rng.uniform(-config.gamma, config.gamma))
-    varied = middle * np.power(np.maximum(varied, 0) / middle, np.float32(gamma))
+    varied = middle * np.sign(varied) * np.power(np.abs(varied) / middle, np.float32(gamma))
     shift = np.full(bands, rng.uniform(-config.offset, config.offset))
     shift += rng.uniform(-config.offset, config.offset, bands) / 2
     if rng.random() < config.haze_share:
@@ -99,10 +98,12 @@ def reshape_window(
 ) -> tuple[Pixels, Bools, Labels]:
     """The middle of a square window zoomed and rotated to size_px: pixels bilinear, validity and labels nearest.
 
+    The window must be large enough to hold the rotated square.
+
     Args:
         pixels: without gaps: what is not observed has been filled.
-        valid: True = observed; False beyond the window.
-        labels: class ids; 255 beyond the window.
+        valid: True = observed.
+        labels: class ids or 255.
         size_px: height and width of the result.
         zoom: source pixels per pixel of the result; of a rotation only, else the window's size says it.
         degrees: counter-clockwise.
@@ -116,9 +117,9 @@ def reshape_window(
     offset = (labels.shape[0] - 1) / 2 - matrix @ np.full(2, (size_px - 1) / 2)
     turned = {"matrix": matrix, "offset": offset, "output_shape": (size_px, size_px)}
     bands = [ndimage.affine_transform(band, order=1, mode="nearest", **turned) for band in pixels]
-    near = {"order": 0, "mode": "constant", **turned}
-    seen = ndimage.affine_transform(valid.astype(np.uint8), cval=0, **near) != 0
-    return np.stack(bands), seen, ndimage.affine_transform(labels, cval=IGNORE, **near)
+    near = {"order": 0, "mode": "nearest", **turned}
+    seen = ndimage.affine_transform(valid.astype(np.uint8), **near) != 0
+    return np.stack(bands), seen, ndimage.affine_transform(labels, **near)
 
 
 def zoom_window(pixels: Pixels, labels: Labels, *, size_px: int) -> tuple[Pixels, Labels]:

@@ -176,8 +176,12 @@ def _deal(
     names: tuple[Part, Part] = ("held", "test")
     for name, share in zip(names, shares, strict=True):
         got = np.zeros_like(total)
-        # the last group is taken where that comes nearer to the share than leaving it
-        while share and start < len(order) - 1 and got.sum() + counts[order[start]].sum() / 2 <= share * total.sum():
+        # one group at least; the last is taken where that comes nearer to the share than leaving it
+        while (
+            share
+            and start < len(order) - 1
+            and (not got.any() or got.sum() + counts[order[start]].sum() / 2 <= share * total.sum())
+        ):
             got += counts[order[start]]
             parts[int(order[start])] = name
             start += 1
