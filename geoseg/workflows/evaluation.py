@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from geoseg.errors import ProductError, SettingsError
+from geoseg.report.evaluation_page import render_evaluation
 from geoseg.workflows.calibrate import calibrate, check_new, write_calibrated
 from geoseg.workflows.evaluate import EvaluateRequest, evaluate_bundle
 from geoseg.workflows.evaluation_document import to_json
@@ -111,7 +112,10 @@ def _signed(share: float | None) -> str:
 
 
 def _write(document: dict[str, Any], out: Path) -> None:
+    page = render_evaluation(document)
     out.mkdir(exist_ok=True)
     (out / DOCUMENT).unlink(missing_ok=True)
+    with writing(out / PAGE) as beside:
+        beside.write_text(page, encoding="utf-8")
     with writing(out / DOCUMENT) as beside:
         beside.write_text(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
