@@ -89,7 +89,7 @@ def draw_classes(classmap: ClassMap, frame: Frame) -> ClassPicture:
     """
     labels = _warp(_shrunk(Path(classmap.path), classmap.grid, frame, nodata=classmap.nodata), frame)
     colors = _distinct(classmap.legend)
-    return ClassPicture(picture=_palette_png(labels, dict(colors)), bounds=frame.bounds, colors=colors)
+    return ClassPicture(picture=palette_png(labels, dict(colors)), bounds=frame.bounds, colors=colors)
 
 
 def draw_confidence(path: Path, grid: GeoBox, frame: Frame) -> ClassPicture:
@@ -102,7 +102,7 @@ def draw_confidence(path: Path, grid: GeoBox, frame: Frame) -> ClassPicture:
     steps = np.clip(percent // _CONFIDENCE_STEP, 4, 9) * _CONFIDENCE_STEP
     steps[percent == NODATA] = NODATA
     colors = tuple(zip(range(40, 90, _CONFIDENCE_STEP), _CONFIDENCE_COLORS, strict=True))
-    return ClassPicture(picture=_palette_png(steps.astype(np.uint8), dict(colors)), bounds=frame.bounds, colors=colors)
+    return ClassPicture(picture=palette_png(steps.astype(np.uint8), dict(colors)), bounds=frame.bounds, colors=colors)
 
 
 def draw_scene(scene: Scene, frame: Frame) -> Picture:
@@ -117,12 +117,12 @@ def draw_scene(scene: Scene, frame: Frame) -> Picture:
     valid = np.logical_and.reduce([seen for _, seen in layers])
     if scene.validity.collar is not None:
         valid &= not_collar(pixels, scene.validity.collar)
-    shown = np.stack([_stretch(values, valid) for values in pixels])
+    shown = np.stack([stretch(values, valid) for values in pixels])
     if len(shown) < 3:
         shown = np.repeat(shown[:1], 3, axis=0)
     rgba = np.concatenate([shown, np.where(valid, 255, 0).astype(np.uint8)[None]])
     names = ", ".join(plain(band.description or band.name) for band in bands)
-    return _photo(rgba, note=f"bands {names}; stretched between the 2nd and 98th percentile, for viewing only")
+    return photo(rgba, note=f"bands {names}; stretched between the 2nd and 98th percentile, for viewing only")
 
 
 def _nodes(grid: GeoBox) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -239,7 +239,8 @@ def _draw_band(scene: Scene, band: BandSource, frame: Frame) -> tuple[Pixels, np
     return drawn, np.isfinite(drawn)
 
 
-def _stretch(values: Pixels, valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+def stretch(values: Pixels, valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    """0 … 255 between the 2nd and 98th percentile of what is valid."""
     if not valid.any():
         return np.zeros(values.shape, np.uint8)
     low, high = np.percentile(values[valid], _STRETCH_PERCENT)
@@ -259,7 +260,7 @@ def _distinct(legend: Legend) -> tuple[tuple[int, str], ...]:
     return tuple(colors)
 
 
-def _palette_png(indices: npt.NDArray[np.uint8], colors: dict[int, str]) -> Picture:
+def palette_png(indices: npt.NDArray[np.uint8], colors: dict[int, str]) -> Picture:
     """An 8-bit palette image; an index without a color is transparent."""
     table = dict.fromkeys(range(256), (0, 0, 0, 0))
     for index, color in colors.items():
@@ -271,7 +272,7 @@ def _palette_png(indices: npt.NDArray[np.uint8], colors: dict[int, str]) -> Pict
     return Picture(media_type="image/png", content=content, height=height, width=width)
 
 
-def _photo(rgba: npt.NDArray[np.uint8], *, note: str) -> Picture:
+def photo(rgba: npt.NDArray[np.uint8], *, note: str) -> Picture:
     """A lossy WebP where this GDAL can write one, else a PNG."""
     _, height, width = rgba.shape
     profile = {"count": 4, "dtype": "uint8", "height": height, "width": width}

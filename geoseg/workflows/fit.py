@@ -28,6 +28,7 @@ from geoseg.training.state import build_network as make_network
 from geoseg.workflows.material import Material, mix, read_images, read_material
 from geoseg.workflows.progress import Progress, Silent
 from geoseg.workflows.training_contract import bundle_fields, find_tones, packed_options
+from geoseg.workflows.training_report import draw_worst, write_training_report
 
 RUN_FOLDER: Final = "training"
 """Within the bundle's folder: checkpoints and figures of the run. The bundle does not need it."""
@@ -95,6 +96,8 @@ def fit(
         metrics = _metrics(agreement, trained, progress=progress)
         if ranks.is_first:
             _pack(config, trained, material, metrics=metrics, plan=plan, out=out, device=ranks.device)
+            worst = draw_worst(trained, material.held, config, device=ranks.device)
+            write_training_report(out / RUN_FOLDER, worst)
         ranks.wait()
         return load_bundle(str(out.resolve()))
 
