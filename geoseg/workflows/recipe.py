@@ -78,7 +78,9 @@ def make_recipe(order: Order, out: Path) -> TrainConfig:
     content = _frame(order, scenes, bundle=bundle, classes=len(values), name=_name(out))
     content["bundle"]["legend"] = _legend(given[0], values)
     content["data"]["scenes"] = [one.model_copy(update={"remap": remap}).model_dump(mode="json") for one in given]
-    config = override(_with_statistics(TrainConfig.model_validate(content)), order.changes, flag="--set")
+    config = TrainConfig.model_validate(content)
+    config = override(config if bundle else _with_statistics(config), order.changes, flag="--set")
+    open_ground(config)  # refuses what does not fit before anything is written
     _write(config, out / FILE)
     return config
 
@@ -116,7 +118,7 @@ def _frame(
     side = _block_px(scenes)
     shortest = min(min(scene.grid.shape) for scene in scenes) // divisor * divisor
     network = {"architecture": architecture, "in_channels": bands, "classes": classes}
-    network |= {"mean": [0.0] * bands, "std": [1.0] * bands}
+    network |= {"mean": [0.0] * bands, "std": [1.0] * bands}  # for now
     if bundle is not None:
         network |= _start(bundle)
     return {
@@ -130,7 +132,12 @@ def _frame(
             "data_description": f"labels of {_named(order.labels)} on {_named(order.scenes)}",
             "licence_status": "not stated",
         },
-        "data": {"blocks": {"side_px": side, "buffer_px": min(64, side // 4), "held_share": _HELD_SHARE}},
+        "data": {
+            "blocks": {"side_px": side, "buffer_px": min(64, side // 4), "held_share": _HELD_SHARE},
+            "sampling": {"evenness": 1.0},
+        },
+        "losses": [{"kind": "cross_entropy"}, {"kind": "dice", "weight": 0.5}],
+        "optimiser": {"learning_rate": 0.005},
         "network": network,
         "augment": dict(_AMOUNTS),
         "fit": {"steps": 500, "window_px": max(divisor, min(_WINDOW_PX // divisor * divisor, shortest))},
@@ -176,6 +183,9 @@ def _start(bundle: ModelBundle) -> dict[str, Any]:
     options = {**spec.options, "encoder_weights": None} if ":" in spec.architecture else spec.options
     frozen = encoder_prefix(spec.architecture, options=options, in_channels=spec.in_channels)
     return {
+        # an encoder that is kept sees best what it saw before, not what was standardised anew
+        "mean": [band.mean for band in spec.bands],
+        "std": [band.std for band in spec.bands],
         "options": dict(options),
         "weights": {"file": str(bundle.weights), "sha256": spec.weights_sha256, "head": "new"},
         "freeze": [frozen] if frozen else [],

@@ -1,6 +1,7 @@
 """What is held out: no pixel of it, nor within the buffer, ever reaches training; shares and classes are as asked."""
 
 from dataclasses import replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from geoseg.training.sampling import SceneSupply, class_weights
 from tests.training.array_scene import ArrayScene
 
 SECRET = 9999.0
+By: TypeAlias = Literal["share", "checkerboard", "scene"]
 
 
 def made(shape: tuple[int, int], *, seed: int, name: str = "a", classes: int = 2, bands: int = 3) -> ArrayScene:
@@ -61,7 +63,7 @@ def still(config: TrainConfig, *, window_px: int = 32, zoom: float = 0.2, rotate
     st.integers(0, 1000),
 )
 def test_nothing_within_the_buffer_of_held_ground_reaches_training(
-    small_config: TrainConfig, height: int, width: int, side: int, buffer: int, by: str, seed: int
+    small_config: TrainConfig, height: int, width: int, side: int, buffer: int, by: By, seed: int
 ) -> None:
     """A secret value is painted there after the split; no batch and no training view shows it or its labels."""
     scenes = [made((height, width), seed=seed), made((width, height), seed=seed + 1, name="b")]

@@ -1,0 +1,214 @@
+"""From imagery and polygons to a bundle to a map: one command each, no YAML by hand; and what is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from affine import Affine
+from click.testing import CliRunner
+
+from geoseg.cli.run import run
+from geoseg.cli.train import train
+from geoseg.core.window import Window
+from geoseg.errors import GeosegError, InputError, ProductError, SettingsError
+from geoseg.model.bundle import load_bundle
+from geoseg.model.weights import read_state
+from geoseg.training.config import load_train_config
+from geoseg.workflows.labelled_scenes import open_ground
+from tests.raster.factory import make_raster
+
+QUICK = ("--device", "cpu", "--quiet", "--set", "fit.precision=float32")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Any:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def call(command: Any, *words: object) -> str:
+    done = CliRunner().invoke(command, [str(word) for word in words], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def refused(kind: type[GeosegError], *words: object) -> str:
+    with pytest.raises(kind) as caught:
+        CliRunner().invoke(train, [str(word) for word in words], catch_exceptions=False)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_imagery_and_polygons_become_a_bundle_that_maps_them(test_data: Path, tmp_path: Path) -> None:
+    """New Brunswick, 0.5 m: the forest bundle's encoder, a new head, 255 ignored, what is not drawn unlabelled."""
+    folder = test_data / "newbrunswick_ortho"
+    scenes = sorted(folder.glob("*.tif"))
+    polygons = folder / "BakerLake_2017_clipped.gpkg"
+    out = tmp_path / "lake"
+    order = [word for scene in scenes for word in ("--scene", scene)]
+    order += ["--labels", polygons, "--field", "Quatreclasses"]
+    steps = ["--set", "fit.steps=60", "--set", "fit.window_px=64", "--set", "evaluation.every=30"]
+    call(train, "--from", "forest-s2-rgb", *order, out, *QUICK, *steps)
+
+    spec = load_bundle(str(out)).spec
+    assert [one.name for one in spec.legend] == [f"Quatreclasses {value}" for value in (1, 2, 3, 4)]
+    assert spec.band_names == ("red", "green", "blue")
+    assert (spec.level, spec.dtype) == ("display8", "uint8")
+    assert spec.gsd_m == pytest.approx(0.5, rel=1e-3)
+    assert spec.gsd_min_m < 0.45
+    assert len(spec.training_data.inputs) == 4
+    assert "BakerLake_2017_clipped.gpkg" in spec.training_data.description
+    start = read_state(load_bundle("forest-s2-rgb").weights)
+    kept, made = read_state(out / "model.safetensors"), "head.weight"
+    assert all(torch.equal(kept[name], start[name]) for name in kept if name.startswith("encoder"))
+    assert kept[made].shape[0] == 4
+
+    before = (out / "model.safetensors").read_bytes()
+    call(train, out / "train.yaml", out, *QUICK[:3])  # the YAML it stands for: nothing is left to do but to pack
+    assert (out / "model.safetensors").read_bytes() == before
+
+    call(run, scenes[1], tmp_path / "map", "--model", out, "--set", "tiling.tile=256", "--quiet")
+    with rasterio.open(tmp_path / "map" / "classes.tif") as file:
+        mapped = file.read(1)
+    drawn = open_ground(load_train_config(out / "train.yaml")).ground.scenes[1].labels(whole(mapped.shape))
+    known = drawn != 255
+    # the README's own count of pixels by class, less what lies in polygons of two classes
+    counts = np.bincount(drawn[known], minlength=4)
+    assert (np.abs(counts - [88_848, 32_937, 950, 1_881]) <= 800).all()
+    assert (mapped == drawn)[known].mean() > 0.75
+    assert ((mapped == 1)[drawn == 1]).mean() > 0.6
+    areas = json.loads((tmp_path / "map" / "areas.json").read_text())["classes"]
+    assert {one["name"] for one in areas} == {one.name for one in spec.legend}
+
+
+def write_fields(folder: Path, *, bands: int = 4, seed: int = 0, scale: bool = True) -> tuple[Path, Path]:
+    """Reflectance of two covers as uint16, and their labels on a coarser grid of another origin."""
+    rng = np.random.default_rng(seed)
+    cover = np.kron(rng.integers(0, 2, (8, 8)), np.ones((24, 24))).astype(np.uint8)
+    means = np.array([[800, 900, 700, 4000, 2500, 1500], [1500, 1600, 1800, 2200, 3000, 2600]])[:, :bands]
+    pixels = means[cover].transpose(2, 0, 1) + rng.normal(0, 120, (bands, 192, 192))
+    names = ["blue", "green", "red", "nir", "swir16", "swir22"][:bands]
+    scene = make_raster(folder / "fields.tif", pixels=pixels.astype(np.uint16), descriptions=names)
+    with rasterio.open(scene.path, "r+") as file:
+        if scale:
+            file.scales, file.offsets = (1e-4,) * bands, (-0.01,) * bands
+            file.update_tags(GEOSEG_LEVEL="surface")
+    coarse = scene.transform * Affine.scale(2) * Affine.translation(-4, -4)
+    labels = np.full((1, 104, 104), 9, np.uint8)
+    labels[0, 4:100, 4:100] = np.where(cover[::2, ::2], 40, 10)
+    labels[0, 4:30, 60:100] = 9
+    make_raster(folder / "cover.tif", pixels=labels, transform=coarse)
+    return folder / "fields.tif", folder / "cover.tif"
+
+
+def test_any_bands_and_a_raster_of_classes_make_a_whole_contract(tmp_path: Path) -> None:
+    scene, labels = write_fields(tmp_path)
+    out = tmp_path / "fields"
+    small = ["--set", "network.options={init_features: 4}", "--set", "fit.steps=60", "--set", "fit.window_px=64"]
+    call(
+        train, "--scene", scene, "--labels", labels, "--ignore", "9", "--model", "unet", out,
+        *QUICK, *small, "--set", "optimiser.learning_rate=0.02", "--set", "evaluation.every=30",
+    )  # fmt: skip
+    spec = load_bundle(str(out)).spec
+    assert spec.band_names == ("blue", "green", "red", "nir")
+    assert (spec.level, spec.dtype) == ("surface", "uint16")
+    assert spec.gsd_m == pytest.approx(10, rel=1e-2)
+    assert {(band.scale, band.offset) for band in spec.bands} == {(1e-4, -0.01)}
+    assert all(0.04 < band.mean < 0.4 for band in spec.bands)
+    assert [one.name for one in spec.legend] == ["class 10", "class 40"]
+    assert spec.appearance is not None
+    summary = json.loads((out / "training" / "training.json").read_text())
+    counts = np.array(summary["confusion"])
+    assert np.trace(counts) / counts.sum() > 0.9
+
+    call(
+        run, scene, tmp_path / "map", "--model", out, "--quiet",
+        "--set", "tiling.tile=128", "--set", "tiling.margin=16", "--set", "refinement.method=crf",
+    )  # fmt: skip
+    with rasterio.open(tmp_path / "map" / "classes.tif") as file:
+        mapped = file.read(1)
+    drawn = open_ground(load_train_config(out / "train.yaml")).ground.read(0, whole(mapped.shape))[2]
+    assert (mapped == drawn)[drawn != 255].mean() > 0.9
+
+
+def whole(shape: tuple[int, ...]) -> Window:
+    return Window(row=0, col=0, height=shape[0], width=shape[1])
+
+
+def test_tones_of_training_pixels_are_spread_about_the_middle(tmp_path: Path) -> None:
+    """The appearance of a bundle: the first component has the most variance, and its mean is 127.5."""
+    from geoseg.model.appearance import to_tones
+    from geoseg.workflows.material import read_material
+    from geoseg.workflows.recipe import Order, make_recipe
+    from geoseg.workflows.training_contract import find_tones
+
+    scene, labels = write_fields(tmp_path, bands=6)
+    order = Order(scenes=(scene,), labels=(labels,), model="unet", changes=("data.blocks.held_share=0",))
+    config = make_recipe(order, tmp_path / "out")
+    material = read_material(config, None)
+    seen = find_tones(config, material.images)
+    assert seen is not None
+    (image,) = material.images
+    mean, std = (np.array(one)[:, None, None] for one in (config.network.mean, config.network.std))
+    tones = to_tones(((image.pixels - mean) / std).astype(np.float32), seen)
+    assert tones.mean(axis=(1, 2)) == pytest.approx([127.5] * 3, abs=1.5)
+    spread = tones.std(axis=(1, 2))
+    assert spread[0] == pytest.approx(255 / 5, rel=0.05)
+    assert spread[0] > spread[1] >= spread[2]
+
+
+def test_an_unstated_level_is_any_and_says_no_units(tmp_path: Path) -> None:
+    from geoseg.workflows.recipe import Order, make_recipe
+
+    scene, labels = write_fields(tmp_path, scale=False)
+    config = make_recipe(Order(scenes=(scene,), labels=(labels,), model="unet"), tmp_path / "out")
+    assert (config.bundle.level, config.bundle.dtype, config.bundle.scale) == ("any", "uint16", (1.0,) * 4)
+    assert config.network.classes == 3
+    assert config.network.mean[3] > 1000
+
+
+def test_what_does_not_fit_is_refused_in_one_line(tmp_path: Path, test_data: Path) -> None:
+    scene, labels = write_fields(tmp_path)
+    polygons = test_data / "newbrunswick_ortho" / "BakerLake_2017_clipped.gpkg"
+    out = tmp_path / "out"
+    given = ("--scene", scene, out)
+    assert "name the column of their classes (field, --field)" in refused(InputError, *given, "--labels", polygons)
+    assert "has no column 'Klasse': it has" in refused(InputError, *given, "--labels", polygons, "--field", "Klasse")
+    nowhere = refused(InputError, *given, "--labels", polygons, "--field", "Quatreclasses")
+    assert "do scene and labels overlap" in nowhere
+    assert "1 classes (10)" in refused(InputError, *given, "--labels", labels, "--ignore", "9", "--ignore", "40")
+    assert "is a raster, which has no field" not in refused(
+        InputError, *given, "--labels", labels, "--from", "forest-s2-rgb"
+    )
+    assert "2 scenes and 3 files of labels" in refused(
+        SettingsError, *given, "--scene", scene, *(word for _ in range(3) for word in ("--labels", labels))
+    )
+    assert "unknown key fit.stepz: did you mean steps?" in refused(
+        SettingsError, *given, "--labels", labels, "--set", "fit.stepz=3"
+    )
+    assert not out.exists()
+    out.mkdir()
+    (out / "train.yaml").write_text("name: other\n")
+    assert "is of another run: choose another folder" in refused(ProductError, *given, "--labels", labels)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["out"], "give a CONFIG, or imagery and labels"),
+        (["run.yaml", "out", "--model", "unet"], "--model does not go with run.yaml"),
+        (["run.yaml", "out", "more"], "does not go with run.yaml"),
+        (["out", "--scene", "S", "--labels", "S", "--from", "b", "--model", "unet"], "--model does not go with --from"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(words: list[str], message: str, tmp_path: Path) -> None:
+    (tmp_path / "S").touch()
+    done = CliRunner().invoke(train, [str(tmp_path / "S") if word == "S" else word for word in words])
+    assert done.exit_code == 2
+    assert message in done.output
