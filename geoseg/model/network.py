@@ -21,7 +21,7 @@ def load_network(bundle: ModelBundle) -> nn.Module:
         BundleError: the architecture cannot be built, or the weights do not fit it.
     """
     spec = bundle.spec
-    options = {**spec.options, "encoder_weights": None} if ":" in spec.architecture else spec.options
+    options = {name: value for name, value in spec.options.items() if name != "encoder_weights"}  # nothing is fetched
     try:
         network = build_network(
             spec.architecture, in_channels=spec.in_channels, classes=len(spec.legend), options=options

@@ -22,6 +22,7 @@ def tiny_bundle(
     level: str = "display8",
     *,
     seed: int = 0,
+    state: Mapping[str, Any] | None = None,
     **fields: Any,
 ) -> ModelBundle:
     """A bundle of a small network in the folder `path`.
@@ -35,13 +36,15 @@ def tiny_bundle(
         classes: ids are 0 … classes - 1.
         level: display8 with uint8, any with any dtype, else uint16.
         seed: of the random weights.
+        state: weights instead of random ones.
         fields: keys of bundle.yaml that replace the defaults.
     """
     architecture = "pointwise" if kind == "constant" else kind
-    options = {"init_features": 4} if kind == "unet" else {}
+    options = fields.get("options", {"init_features": 4} if kind == "unet" else {})
     torch.manual_seed(seed)
-    network = build_network(architecture, in_channels=len(bands), classes=classes, options=options)
-    state: dict[str, Any] = dict(network.state_dict())
+    if state is None:
+        network = build_network(architecture, in_channels=len(bands), classes=classes, options=options)
+        state = dict(network.state_dict())
     if kind == "constant":
         state = {"weight": np.zeros((classes, len(bands), 1, 1)), "bias": np.log(np.arange(1, classes + 1))}
     return pack_bundle(path, {**_fields(architecture, bands, classes, level), "options": options, **fields}, state)
