@@ -14,18 +14,15 @@ from typing import Any, Final
 from geoseg import __version__
 from geoseg.model.bundle import ModelBundle, load_bundle, pack_bundle
 from geoseg.model.registry import build_network
-from geoseg.raster.pairs import list_pairs
 from geoseg.training.config import TrainConfig, load_train_config
-from geoseg.training.dataset import MixtureSupply
 from geoseg.training.evaluate import evaluate
 from geoseg.training.fit import Progress as Steps
 from geoseg.training.fit import Setting, Trained, check_settings, train_network
-from geoseg.training.folds import spatial_folds
 from geoseg.training.margin import MarginPlan, measure_margins, plan_margins
 from geoseg.training.metrics import Confusion
 from geoseg.training.ranks import join_ranks
 from geoseg.training.state import build_network as make_network
-from geoseg.workflows.material import Material, mix, read_images, read_material
+from geoseg.workflows.material import Material, read_folds, read_material, write_split
 from geoseg.workflows.progress import Progress, Silent
 from geoseg.workflows.training_contract import bundle_fields, find_tones, packed_options
 from geoseg.workflows.training_report import draw_worst, write_training_report
@@ -90,6 +87,8 @@ def fit(
             workers=means.workers,
             tensorboard=means.tensorboard,
         )
+        if ranks.is_first and material.split is not None:
+            write_split(out / RUN_FOLDER, material.split)
         with _reporting(config, progress=progress) as report:
             trained = train_network(config, material.supply, held=material.held, setting=setting, report=report)
         agreement = evaluate(trained.network, material.images, config=config.network, ranks=ranks).confusion
@@ -103,25 +102,21 @@ def fit(
 
 
 def evaluate_folds(
-    config: TrainConfig, *, data: Path, folds: Sequence[int] | None = None, progress: Progress | None = None
+    config: TrainConfig, *, data: Path | None, folds: Sequence[int] | None = None, progress: Progress | None = None
 ) -> dict[int, Confusion]:
     """Trains without each spatial fold in turn and scores the network there: what recipes are chosen by.
 
-    Reads the training split only. The last evaluation of each fold is what counts; those on the way are told.
+    Reads the training split only: of tiles, or of the blocks of scenes. The last evaluation of each fold is what
+    counts; those on the way are told.
     """
     progress = progress or Silent()
-    pairs = list_pairs(data, split=config.data.split)
-    images = {image.name: image for image in read_images(pairs, config=config)}
-    positions = {pair.name: (pair.longitude_deg, pair.latitude_deg) for pair in pairs}
     config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"keep": "last"})})
     scores: dict[int, Confusion] = {}
-    for fold, held in enumerate(spatial_folds(positions, count=config.folds.count)):
+    for fold, (supply, held) in enumerate(read_folds(config, data)):
         if folds is not None and fold not in folds:
             continue
-        mixture = mix(config, [image for name, image in images.items() if name not in held])
-        supply = MixtureSupply(mixture=mixture, config=config)
         with _reporting(config, progress=progress, fold=fold) as report:
-            trained = train_network(config, supply, held=[images[name] for name in held], report=report)
+            trained = train_network(config, supply, held=held, report=report)
         if trained.scores is not None:
             scores[fold] = trained.scores.confusion
     return scores
@@ -224,7 +219,7 @@ class _Lines:
 def _main() -> None:
     parser = argparse.ArgumentParser(description=evaluate_folds.__doc__)
     parser.add_argument("config", type=Path)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
     arguments = parser.parse_args()
     scores = evaluate_folds(load_train_config(arguments.config), data=arguments.data, progress=_Lines())
     sys.stdout.write(json.dumps({fold: summarise(one) for fold, one in scores.items()}, indent=1) + "\n")

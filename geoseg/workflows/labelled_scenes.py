@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from odc.geo.geobox import GeoBox
+from pyproj import Transformer
+
 from geoseg.core.patch_source import IGNORE
 from geoseg.errors import InputError, SceneError
 from geoseg.model.bundle import check_scene, infer_level
@@ -14,9 +17,10 @@ from geoseg.raster.labelled import BLOCK, LabelledRaster
 from geoseg.raster.labels import LabelSource, PolygonLabels, open_label_raster, values_in
 from geoseg.raster.safety import find_local_path
 from geoseg.raster.scene import Scene, SceneOptions, open_scene
-from geoseg.training.blocks import count_blocks, split_blocks, tile_windows
+from geoseg.training.blocks import Block, count_blocks, split_blocks, tile_windows
 from geoseg.training.config import TrainConfig
 from geoseg.training.config_data import LabelledSceneConfig
+from geoseg.training.folds import Position
 from geoseg.training.ground import Ground
 from geoseg.vector.pieces import pixel_pieces
 from geoseg.vector.read import Zones, read_zones
@@ -35,6 +39,16 @@ class OpenGround:
     digests: Mapping[str, str]
     """scene/file -> sha256, of every file that is read."""
     notes: tuple[str, ...]
+    grids: tuple[GeoBox, ...]
+    """Of the scenes."""
+
+    def position(self, block: Block) -> Position:
+        """Longitude and latitude of a block's middle, in degrees."""
+        grid, window = self.grids[block.scene], block.window
+        middle = (window.col + window.width / 2, window.row + window.height / 2)
+        to_degrees = Transformer.from_crs(grid.crs.to_wkt() if grid.crs else "", "OGC:CRS84", always_xy=True)
+        longitude, latitude = to_degrees.transform(*(grid.transform * middle))
+        return float(longitude), float(latitude)
 
 
 def open_ground(config: TrainConfig) -> OpenGround:
@@ -63,7 +77,10 @@ def open_ground(config: TrainConfig) -> OpenGround:
         for file in _files(one.scene, given)
     }
     return OpenGround(
-        ground=ground, digests=digests, notes=tuple(dict.fromkeys(note for one in opened for note in one.notes))
+        ground=ground,
+        digests=digests,
+        grids=tuple(one.scene.grid for one in opened),
+        notes=tuple(dict.fromkeys(note for one in opened for note in one.notes)),
     )
 
 

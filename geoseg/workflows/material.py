@@ -1,20 +1,25 @@
 """What a training run learns from, opened: labelled tiles in memory, or scenes that are read by window."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from geoseg.core.patch_source import LabelledImage
 from geoseg.errors import SettingsError
 from geoseg.raster.pairs import Pair, file_digests, list_pairs, read_pair
+from geoseg.training.blocks import Block, Part, Split
 from geoseg.training.clouds import ignore_clouds
 from geoseg.training.config import TrainConfig
 from geoseg.training.dataset import Mixture, MixtureSupply, Supply, procedural_images
-from geoseg.training.ground import Views, held_views, train_views
+from geoseg.training.folds import spatial_folds
+from geoseg.training.ground import Ground, Views, held_views, train_views
+from geoseg.training.history import write_text
 from geoseg.training.sampling import SceneSupply
 from geoseg.workflows.labelled_scenes import open_ground
 
+BLOCKS: Final = "blocks.csv"
+"""Within the run's folder: which blocks of which scenes were trained on, held out, or kept for a test."""
 _VIEW_PX: Final = 1024
 _VIEWS: Final = 64
 """Images of scenes on which the agreement with training labels is measured."""
@@ -33,6 +38,8 @@ class Material:
     """Training file -> sha256."""
     held_digests: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    split: Mapping[str, str] | None = None
+    """Block of a scene -> train, held or test."""
 
 
 def read_material(config: TrainConfig, data: Path | None) -> Material:
@@ -63,6 +70,7 @@ def _open_scenes(config: TrainConfig) -> Material:
         digests=found.digests,
         held_digests={},
         notes=(*found.notes, _describe_split(held, found.ground.split.classes("train").tolist())),
+        split=_split_rows(found.ground),
     )
 
 
@@ -79,22 +87,77 @@ def _read_tiles(config: TrainConfig, data: Path) -> Material:
     both = {pair.name for pair in pairs} & {pair.name for pair in held}
     if both:
         raise SettingsError(f"{data}: {min(both)} is trained on and held out: name another data.held_split")
-    images = read_images(pairs, config=config)
+    images = _read_images(pairs, config=config)
     return Material(
-        supply=MixtureSupply(mixture=mix(config, images), config=config),
+        supply=MixtureSupply(mixture=_mix(config, images), config=config),
         images=images,
-        held=read_images(held, config=config),
+        held=_read_images(held, config=config),
         side_px=min(min(image.labels.shape) for image in images),
         digests=file_digests(pairs),
         held_digests=file_digests(held),
     )
 
 
-def read_images(pairs: Sequence[Pair], *, config: TrainConfig) -> list[LabelledImage]:
-    """The tiles of pairs, in order, without what the cloud rule finds."""
+def read_folds(config: TrainConfig, data: Path | None) -> Iterator[tuple[Supply, Sequence[LabelledImage]]]:
+    """For each spatial fold what is trained on and what is held out, of what `config` trains on.
+
+    Raises:
+        InputError, SettingsError: as `read_material`.
+    """
+    if config.data.scenes:
+        yield from _scene_folds(config)
+        return
+    if data is None:
+        raise SettingsError("the run names no scenes: give the folder of tiles.csv with --data, or data.scenes")
+    pairs = list_pairs(data, split=config.data.split)
+    images = {image.name: image for image in _read_images(pairs, config=config)}
+    positions = {pair.name: (pair.longitude_deg, pair.latitude_deg) for pair in pairs}
+    for held in spatial_folds(positions, count=config.folds.count):
+        mixture = _mix(config, [image for name, image in images.items() if name not in held])
+        yield MixtureSupply(mixture=mixture, config=config), [images[name] for name in held]
+
+
+def _scene_folds(config: TrainConfig) -> Iterator[tuple[Supply, Sequence[LabelledImage]]]:
+    """Folds of the training blocks, or of whole scenes; blocks that are held out or for tests stay out of sight."""
+    found = open_ground(config)
+    ground, is_whole = found.ground, config.data.blocks.by == "scene"
+    names = {
+        block: f"{block.scene}" if is_whole else f"{block.scene} {block.window}" for block, _ in ground.split.parts
+    }
+    trained = [block for block in ground.split.blocks("train") if block.labelled]
+    positions = {names[block]: found.position(block) for block in trained}
+    for held in spatial_folds(positions, count=config.folds.count):
+        parts: list[tuple[Block, Part]] = [
+            (block, "test" if part != "train" else "held" if names[block] in held else "train")
+            for block, part in ground.split.parts
+        ]
+        fold = replace(ground, split=Split(parts=tuple(parts), buffer_px=ground.split.buffer_px))
+        yield SceneSupply(ground=fold, config=config), held_views(fold, config, part="held")
+
+
+def write_split(folder: Path, split: Mapping[str, str]) -> None:
+    """Writes blocks.csv: which part of which scene was for what.
+
+    Raises:
+        ResourceError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ["scene,row,col,height,width,labelled,part", *(f"{block},{part}" for block, part in split.items())]
+    write_text(folder / BLOCKS, "".join(f"{line}\n" for line in lines))
+
+
+def _read_images(pairs: Sequence[Pair], *, config: TrainConfig) -> list[LabelledImage]:
     return [ignore_clouds(read_pair(pair), rule=config.clouds) for pair in pairs]
 
 
-def mix(config: TrainConfig, images: Sequence[LabelledImage]) -> Mixture:
-    """The tiles with the config's procedural scenes."""
+def _mix(config: TrainConfig, images: Sequence[LabelledImage]) -> Mixture:
     return Mixture(tiles=images, procedural=procedural_images(config), procedural_share=config.procedural.share)
+
+
+def _split_rows(ground: Ground) -> dict[str, str]:
+    """Columns of blocks.csv but the last -> the last."""
+    rows: dict[str, str] = {}
+    for block, part in ground.split.parts:
+        name, its = ground.scenes[block.scene].name.replace('"', '""'), block.window
+        rows[f'"{name}",{its.row},{its.col},{its.height},{its.width},{block.labelled}'] = part
+    return rows

@@ -1,5 +1,6 @@
 """From imagery and polygons to a bundle to a map: one command each, no YAML by hand; and what is refused."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,18 @@ from geoseg.cli.run import run
 from geoseg.cli.train import train
 from geoseg.core.window import Window
 from geoseg.errors import GeosegError, InputError, ProductError, SettingsError
+from geoseg.model.appearance import to_tones
 from geoseg.model.bundle import load_bundle
 from geoseg.model.weights import read_state
-from geoseg.training.config import load_train_config
+from geoseg.training.config import TrainConfig, load_train_config
+from geoseg.training.feed import feed
+from geoseg.training.ground import Views
+from geoseg.training.sampling import SceneSupply
+from geoseg.workflows.fit import evaluate_folds
 from geoseg.workflows.labelled_scenes import open_ground
+from geoseg.workflows.material import read_folds, read_material, write_split
+from geoseg.workflows.recipe import Order, make_recipe
+from geoseg.workflows.training_contract import find_tones
 from tests.raster.factory import make_raster
 
 QUICK = ("--device", "cpu", "--quiet", "--set", "fit.precision=float32")
@@ -143,11 +152,6 @@ def whole(shape: tuple[int, ...]) -> Window:
 
 def test_tones_of_training_pixels_are_spread_about_the_middle(tmp_path: Path) -> None:
     """The appearance of a bundle: the first component has the most variance, and its mean is 127.5."""
-    from geoseg.model.appearance import to_tones
-    from geoseg.workflows.material import read_material
-    from geoseg.workflows.recipe import Order, make_recipe
-    from geoseg.workflows.training_contract import find_tones
-
     scene, labels = write_fields(tmp_path, bands=6)
     order = Order(scenes=(scene,), labels=(labels,), model="unet", changes=("data.blocks.held_share=0",))
     config = make_recipe(order, tmp_path / "out")
@@ -164,13 +168,64 @@ def test_tones_of_training_pixels_are_spread_about_the_middle(tmp_path: Path) ->
 
 
 def test_an_unstated_level_is_any_and_says_no_units(tmp_path: Path) -> None:
-    from geoseg.workflows.recipe import Order, make_recipe
-
     scene, labels = write_fields(tmp_path, scale=False)
     config = make_recipe(Order(scenes=(scene,), labels=(labels,), model="unet"), tmp_path / "out")
     assert (config.bundle.level, config.bundle.dtype, config.bundle.scale) == ("any", "uint16", (1.0,) * 4)
     assert config.network.classes == 3
     assert config.network.mean[3] > 1000
+
+
+def small_run(tmp_path: Path, *changes: str) -> TrainConfig:
+    scene, labels = write_fields(tmp_path)
+    some = ("network.options={init_features: 4}", "fit.window_px=32", "fit.precision=float32", "data.blocks.side_px=32")
+    return make_recipe(
+        Order(scenes=(scene,), labels=(labels,), model="unet", changes=(*some, *changes)), tmp_path / "o"
+    )
+
+
+def test_folds_of_a_scene_score_every_training_pixel_once(tmp_path: Path) -> None:
+    """What is held out for the end stays out of sight in every fold."""
+    config = small_run(tmp_path, "folds.count=3", "fit.steps=2", "data.blocks.held_share=0.25")
+    ground = open_ground(config).ground
+    held = np.zeros(ground.scenes[0].shape, int)
+    for supply, images in read_folds(config, None):
+        assert isinstance(supply, SceneSupply)
+        assert isinstance(images, Views)
+        for view, image in zip(images.views, images, strict=True):
+            assert (image.labels != 255).any()
+            held[view.scored.slices_in(whole(held.shape))] += 1
+        kept = supply.ground.split.blocks("test")
+        assert kept == ground.split.blocks("held")
+    labelled = [block for block in ground.split.blocks("train") if block.labelled]
+    expected = np.zeros_like(held)
+    for block in labelled:
+        expected[block.window.slices_in(whole(held.shape))] += 1
+    assert np.array_equal(held, expected)
+    scores = evaluate_folds(config, data=None, folds=[1])
+    assert list(scores) == [1]
+
+
+def test_windows_made_by_other_processes_are_the_same(tmp_path: Path) -> None:
+    config = small_run(tmp_path)
+    supply = read_material(config, None).supply
+    ours, theirs = (feed(supply, steps=range(1, 4), parts=(0,), workers=count) for count in (0, 1))
+    for one, other in zip(ours, theirs, strict=True):
+        assert np.array_equal(one.pixels, other.pixels)
+        assert np.array_equal(one.labels, other.labels)
+
+
+def test_the_blocks_are_told(tmp_path: Path) -> None:
+    config = small_run(tmp_path, "data.blocks.test_share=0.1")
+    split = read_material(config, None).split
+    assert split is not None
+    write_split(tmp_path / "training", split)
+    with (tmp_path / "training" / "blocks.csv").open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert len(rows) == 36
+    for part in ("train", "held", "test"):
+        labelled = [int(row["labelled"]) for row in rows if row["part"] == part]
+        assert sum(labelled) == int(open_ground(config).ground.split.classes(part).sum())
+    assert {row["scene"] for row in rows} == {"fields.tif"}
 
 
 def test_what_does_not_fit_is_refused_in_one_line(tmp_path: Path, test_data: Path) -> None:
