@@ -9,7 +9,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from geoseg.errors import GeosegError, SettingsError
+from geoseg.errors import BundleError, GeosegError, SettingsError
 from geoseg.model.architecture import ANY_ENCODER, Architecture
 from geoseg.model.framed import Framed
 from geoseg.model.inflate import changed_axes, fit_bands, fit_classes
@@ -63,23 +63,27 @@ def create_model(
         classes: channels of the logits.
         options: keyword arguments of the network. `encoder_weights: imagenet` asks smp to download weights;
             without it nothing is fetched.
-        weights: state dict of the bare network: .safetensors, or .pt read without running code in it. Where it has
-            another number of bands, the first convolution is inflated, and the network's `notes` say so.
+        weights: state dict of the bare network or of its encoder: .safetensors, or .pt read without running code in
+            it. Where it has another number of bands, the first convolution is inflated, and the network's `notes`
+            say so.
 
     Raises:
         SettingsError: unknown name (nearest said), an encoder that is not free, an unfit option.
         ResourceError: encoder weights could not be downloaded, or an extra is not installed.
-        BundleError: the weights are not this network's.
+        BundleError: the weights are not this network's, or those of an encoder for a network that takes none alone.
     """
     architecture = find_architecture(name)
     bare = build_network(name, in_channels=in_channels, classes=classes, options=options)
     notes: tuple[str, ...] = ()
     if weights is not None:
         chosen = weights if isinstance(weights, Weights) else Weights(file=weights)
-        with torch.device("meta"):  # which layers depend on bands and on classes, without their memory
-            more_bands = build_network(name, in_channels=in_channels + 1, classes=classes, options=options)
-            more_classes = build_network(name, in_channels=in_channels, classes=classes + 1, options=options)
-        notes = _load(bare, chosen, more_bands=more_bands, more_classes=more_classes)
+        if chosen.part == "encoder":
+            notes = _load_encoder(bare, chosen, name=name)
+        else:
+            with torch.device("meta"):  # which layers depend on bands and on classes, without their memory
+                more_bands = build_network(name, in_channels=in_channels + 1, classes=classes, options=options)
+                more_classes = build_network(name, in_channels=in_channels, classes=classes + 1, options=options)
+            notes = _load(bare, chosen, more_bands=more_bands, more_classes=more_classes)
     return Framed(bare, divisor=architecture.divisor, min_size=architecture.min_size, notes=notes)
 
 
@@ -94,6 +98,20 @@ def _load(bare: nn.Module, weights: Weights, *, more_bands: nn.Module, more_clas
     bands = fit_bands(classes.state, bare, band_axes, rgb=weights.rgb)
     load_state(bare, bands.state, place=place)
     return bands.notes + classes.notes
+
+
+def _load_encoder(bare: nn.Module, weights: Weights, *, name: str) -> tuple[str, ...]:
+    """What came from the file."""
+    load = getattr(bare, "load_encoder", None)
+    if load is None:
+        raise BundleError(f"{name} takes no weights of an encoder alone: give those of a whole network (part: network)")
+    state = read_state(weights.file, sha256=weights.sha256)
+    try:
+        load(state, rgb=weights.rgb)
+    except (RuntimeError, ValueError, KeyError, AttributeError, TypeError) as error:
+        lines = [line.strip() for line in str(error).splitlines()] or [type(error).__name__]
+        raise BundleError(f"{weights.file} is no encoder of {name}: {lines[min(1, len(lines) - 1)][:200]}") from error
+    return (f"encoder from {weights.file.name}; the rest is not trained yet",)
 
 
 def build_network(name: str, *, in_channels: int, classes: int, options: Mapping[str, Any] | None = None) -> nn.Module:

@@ -17,7 +17,9 @@ class Weights:
     """A user's file of weights, and how it is fitted to a network of other bands or classes."""
 
     file: Path
-    """A state dict of the bare network: .safetensors, or .pt."""
+    """A state dict: .safetensors, or .pt."""
+    part: Literal["network", "encoder"] = "network"
+    """What the state dict is of: the bare network, or its encoder alone, as torchvision has it (ResNet, VGG)."""
     sha256: str | None = None
     """Of the file, in hexadecimal; None: it is not checked."""
     head: Literal["same", "new"] = "same"

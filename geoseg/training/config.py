@@ -22,7 +22,10 @@ FIRST_TRAINING_SEED = 1000
 class WeightsConfig(Section):
     """Weights to start from, and how they are fitted to other bands or classes."""
 
-    file: Path = Field(description="state dict of the bare network: .safetensors, .pt, or the best of another run")
+    file: Path = Field(description="state dict: .safetensors, .pt, or the best of another run")
+    part: Literal["network", "encoder"] = Field(
+        default="network", description="what the file holds: the network, or its encoder alone, as torchvision has it"
+    )
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$", description="of the file; null: not checked")
     head: Literal["same", "new"] = Field(default="same", description="new: classes are not those of the file")
     rgb: tuple[int, int, int] | None = Field(

@@ -104,7 +104,7 @@ def build_network(config: NetworkConfig) -> Framed:
         SettingsError, BundleError, ResourceError: as `create_model`.
     """
     start = config.weights
-    weights = Weights(file=start.file, sha256=start.sha256, head=start.head, rgb=start.rgb) if start else None
+    weights = Weights(**start.model_dump()) if start else None
     network = create_model(
         config.architecture,
         in_channels=config.in_channels,

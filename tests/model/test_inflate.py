@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
+from torchvision.models.resnet import Bottleneck, ResNet
 
 from geoseg.errors import BundleError
 from geoseg.model.framed import Framed
@@ -155,3 +156,41 @@ def test_a_wrong_checksum_stops_before_anything_is_loaded(tmp_path: Path) -> Non
         create_model(
             "unet", in_channels=3, classes=4, options=UNET, weights=Weights(file=tmp_path / "no.pt", sha256=right)
         )
+
+
+@pytest.mark.parametrize("name", ["deeplabv2:resnet14", "gscnn:resnet14", "fastfcn:resnet14"])
+def test_an_encoder_alone_is_taken_and_the_rest_stays_as_it_was_drawn(name: str, tmp_path: Path) -> None:
+    """A ResNet as torchvision stores it; blue, green and red are the bands 0, 1 and 3 of four."""
+    theirs = ResNet(Bottleneck, [1, 1, 1, 1])
+    save_file(theirs.state_dict(), tmp_path / "resnet.safetensors")
+    torch.manual_seed(5)
+    drawn = create_model(name, in_channels=4, classes=2).bare.state_dict()
+    torch.manual_seed(5)
+    weights = Weights(file=tmp_path / "resnet.safetensors", part="encoder", rgb=(3, 1, 0))
+    network = create_model(name, in_channels=4, classes=2, weights=weights)
+    assert network.notes == ("encoder from resnet.safetensors; the rest is not trained yet",)
+    state: dict[str, torch.Tensor] = network.bare.state_dict()
+    (first,) = (one for key, one in state.items() if key.endswith("conv1.weight") and one.shape[1:] == (4, 7, 7))
+    torch.testing.assert_close(first[:, [3, 1, 0]], theirs.conv1.weight * 3 / 4)
+    taken = {
+        key: own
+        for key, one in state.items()
+        for own, value in theirs.state_dict().items()
+        if key.endswith(f".{own}") and one.shape == value.shape and torch.equal(one, value)
+    }
+    assert {"layer1.0.conv1.weight", "layer4.0.conv3.weight"} <= set(taken.values())
+    changed = {key for key, one in state.items() if not torch.equal(one, drawn[key])}
+    assert all(key.startswith("trunk.") for key in changed)
+
+
+def test_an_encoder_that_does_not_fit_is_one_line(tmp_path: Path) -> None:
+    save_file(ResNet(Bottleneck, [1, 1, 1, 1]).state_dict(), tmp_path / "r.safetensors")
+    weights = Weights(file=tmp_path / "r.safetensors", part="encoder")
+    with pytest.raises(BundleError, match=r"unet takes no weights of an encoder alone: .*\(part: network\)"):
+        create_model("unet", in_channels=3, classes=2, options=UNET, weights=weights)
+    with pytest.raises(BundleError, match=r"r\.safetensors is no encoder of fcn8s:vgg11: ") as caught:
+        create_model("fcn8s:vgg11", in_channels=3, classes=2, options={"width": 1 / 16}, weights=weights)
+    assert "\n" not in str(caught.value)
+    wrong = Weights(file=tmp_path / "r.safetensors", part="encoder", rgb=(0, 1, 9))
+    with pytest.raises(BundleError, match=r"is no encoder of deeplabv2:resnet14: rgb \(0, 1, 9\) must be"):
+        create_model("deeplabv2:resnet14", in_channels=4, classes=2, weights=wrong)
