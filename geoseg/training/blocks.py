@@ -76,17 +76,18 @@ class Split:
     parts: tuple[tuple[Block, Part], ...]
     """Every block, in order."""
     buffer_px: int
+    shadows: tuple[tuple[int, Window], ...] = ()
+    """(scene, window) of ground that is held out in another scene."""
     _kept: dict[int, npt.NDArray[np.int64]] = field(init=False, repr=False)
     """Scene -> (n, 4) first row, first column, row after, column after, with the buffer around."""
 
     def __post_init__(self) -> None:
         kept: dict[int, list[tuple[int, int, int, int]]] = {}
         around = self.buffer_px
-        for block, part in self.parts:
-            if part != "train":
-                one = block.window
-                edges = (one.row - around, one.col - around, one.row_stop + around, one.col_stop + around)
-                kept.setdefault(block.scene, []).append(edges)
+        windows = [(block.scene, block.window) for block, part in self.parts if part != "train"]
+        for scene, one in (*windows, *self.shadows):
+            edges = (one.row - around, one.col - around, one.row_stop + around, one.col_stop + around)
+            kept.setdefault(scene, []).append(edges)
         object.__setattr__(self, "_kept", {scene: np.array(found) for scene, found in kept.items()})
 
     def blocks(self, part: Part) -> tuple[Block, ...]:
@@ -110,8 +111,13 @@ class Split:
         return _sum([block for block, its in self.parts if its == part], like=self.parts[0][0])
 
 
-def split_blocks(blocks: Sequence[Block], config: BlockConfig) -> Split:
+def split_blocks(blocks: Sequence[Block], config: BlockConfig, *, grids: Sequence[int] = ()) -> Split:
     """Draws what is held out.
+
+    Args:
+        blocks: of all scenes.
+        config: how much, and how.
+        grids: for each scene a number, equal where grids are; blocks of one place go together. Empty: all differ.
 
     Raises:
         SettingsError: nothing is left to train on, or nothing is there to hold out.
@@ -120,7 +126,7 @@ def split_blocks(blocks: Sequence[Block], config: BlockConfig) -> Split:
         chosen = [_square(block, blocks) for block in blocks]
     else:
         shares = (config.held_share, config.test_share)
-        chosen = _draw(blocks, shares=shares, seed=config.seed, by_scene=config.by == "scene")
+        chosen = _draw(blocks, _places(blocks, config, grids), shares=shares, seed=config.seed)
     split = Split(parts=tuple(zip(blocks, chosen, strict=True)), buffer_px=config.buffer_px)
     if not split.classes("train").sum():
         raise SettingsError(
@@ -143,12 +149,20 @@ def _square(block: Block, blocks: Sequence[Block]) -> Part:
     return "held" if (block.window.row // first.height + block.window.col // first.width) % 2 else "train"
 
 
-def _draw(blocks: Sequence[Block], *, shares: tuple[float, float], seed: int, by_scene: bool) -> list[Part]:
+def _places(blocks: Sequence[Block], config: BlockConfig, grids: Sequence[int]) -> list[object]:
+    """What blocks go together by: their place on a grid, or all of a grid."""
+    numbers = [grids[block.scene] if grids else block.scene for block in blocks]
+    if config.by == "scene":
+        return list(numbers)
+    return [(number, block.window) for number, block in zip(numbers, blocks, strict=True)]
+
+
+def _draw(blocks: Sequence[Block], places: Sequence[object], *, shares: tuple[float, float], seed: int) -> list[Part]:
     """The best of several draws: classes in what is kept as in the whole, and as much kept as was asked for."""
     groups: dict[object, list[int]] = {}
     for place, block in enumerate(blocks):
         if block.labelled:
-            groups.setdefault(block.scene if by_scene else place, []).append(place)
+            groups.setdefault(places[place], []).append(place)
     counts = np.stack([_sum([blocks[place] for place in group], like=blocks[0]) for group in groups.values()])
     total = counts.sum(axis=0)
     best: tuple[float, dict[int, Part]] = (math.inf, {})

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from geoseg.core.patch_source import LabelledImage
 from geoseg.training.config import MetricName, NetworkConfig
+from geoseg.training.ground import Views
 from geoseg.training.metrics import BoundaryCounts, Confusion, boundary_counts, confusion
 from geoseg.training.ranks import Ranks
 
@@ -84,7 +85,8 @@ def evaluate(
         counts[number] = np.concatenate(parts)
     counts = ranks.sum(torch.from_numpy(counts)).cpu().numpy()
     square = (config.classes, config.classes)
-    each = {image.name: Confusion(counts=row[:size].reshape(square)) for image, row in zip(images, counts, strict=True)}
+    names = images.names() if isinstance(images, Views) else [image.name for image in images]
+    each = {name: Confusion(counts=row[:size].reshape(square)) for name, row in zip(names, counts, strict=True)}
     true, true_met, mapped_edges, mapped_met = counts[:, size:].sum(axis=0).reshape(4, config.classes)
     boundary = BoundaryCounts(true=true, true_met=true_met, mapped=mapped_edges, mapped_met=mapped_met)
     return Scores(images=each, boundary=boundary, classes=config.classes)

@@ -102,6 +102,13 @@ class Views(Sequence[LabelledImage]):
     def __iter__(self) -> Iterator[LabelledImage]:
         return (self._read(view) for view in self.views)
 
+    def names(self) -> tuple[str, ...]:
+        """Of the images, unread."""
+        return tuple(self._name(view) for view in self.views)
+
+    def _name(self, view: View) -> str:
+        return f"{self.ground.scenes[view.scene].name} row {view.scored.row} col {view.scored.col}"
+
     def measure(self) -> Moments:
         """Of every observed pixel of the views."""
         read = self.ground.read_train if self.part == "train" else self.ground.read
@@ -118,8 +125,7 @@ class Views(Sequence[LabelledImage]):
         scored = np.full_like(labels, IGNORE)
         scored[inside] = labels[inside]
         pixels = np.where(valid, pixels, np.asarray(self.mean, np.float32)[:, None, None])
-        name = f"{self.ground.scenes[view.scene].name} row {view.scored.row} col {view.scored.col}"
-        return LabelledImage(name=name, pixels=pixels, labels=scored)
+        return LabelledImage(name=self._name(view), pixels=pixels, labels=scored)
 
 
 def held_views(ground: Ground, config: TrainConfig, *, part: Part) -> Views:

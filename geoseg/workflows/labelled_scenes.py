@@ -24,6 +24,7 @@ from geoseg.training.folds import Position
 from geoseg.training.ground import Ground
 from geoseg.vector.pieces import pixel_pieces
 from geoseg.vector.read import Zones, read_zones
+from geoseg.workflows.overlaps import find_shadows, number_grids
 from geoseg.workflows.plan import ground_metres, stated_encoding
 from geoseg.workflows.training_contract import input_contract
 
@@ -36,11 +37,15 @@ class OpenGround:
     """The ground of a run, and what is to be told of it."""
 
     ground: Ground
-    digests: Mapping[str, str]
-    """scene/file -> sha256, of every file that is read."""
+    files: Mapping[str, Path]
+    """scene/file -> its path, of every file that is read."""
     notes: tuple[str, ...]
     grids: tuple[GeoBox, ...]
     """Of the scenes."""
+
+    def digests(self) -> dict[str, str]:
+        """scene/file -> sha256; every file is read."""
+        return {name: _sha256(file) for name, file in self.files.items()}
 
     def position(self, block: Block) -> Position:
         """Longitude and latitude of a block's middle, in degrees."""
@@ -64,24 +69,22 @@ def open_ground(config: TrainConfig) -> OpenGround:
     scenes = tuple(LabelledRaster(one.scene, one.labels, name=name) for one, name in zip(opened, names, strict=True))
     sides = [_side_px(config, one.scene) for one in opened]
     blocks = count_blocks(scenes, side_px=sides, classes=config.network.classes)
+    grids = tuple(one.scene.grid for one in opened)
+    split = split_blocks(blocks, config.data.blocks, grids=number_grids(grids))
     ground = Ground(
         scenes=scenes,
         conversions=tuple(one.conversion for one in opened),
         scale=tuple(band.scale for band in spec.bands),
         offset=tuple(band.offset for band in spec.bands),
-        split=split_blocks(blocks, config.data.blocks),
+        split=replace(split, shadows=find_shadows(grids, split)),
     )
-    digests = {
-        f"{name}/{file.name}": _sha256(file)
+    files = {
+        f"{name}/{file.name}": file
         for name, one, given in zip(names, opened, config.data.scenes, strict=True)
         for file in _files(one.scene, given)
     }
-    return OpenGround(
-        ground=ground,
-        digests=digests,
-        grids=tuple(one.scene.grid for one in opened),
-        notes=tuple(dict.fromkeys(note for one in opened for note in one.notes)),
-    )
+    notes = tuple(dict.fromkeys(note for one in opened for note in one.notes))
+    return OpenGround(ground=ground, files=files, grids=grids, notes=notes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from geoseg.training.ground import Ground, Views, held_views, train_views
 from geoseg.training.history import write_text
 from geoseg.training.sampling import SceneSupply
 from geoseg.workflows.labelled_scenes import open_ground
+from geoseg.workflows.overlaps import find_shadows
 
 BLOCKS: Final = "blocks.csv"
 """Within the run's folder: which blocks of which scenes were trained on, held out, or kept for a test."""
@@ -67,7 +68,7 @@ def _open_scenes(config: TrainConfig) -> Material:
         images=images,
         held=held,
         side_px=min(min(view.window.shape) for view in images.views),
-        digests=found.digests,
+        digests=found.digests(),
         held_digests={},
         notes=(*found.notes, _describe_split(held, found.ground.split.classes("train").tolist())),
         split=_split_rows(found.ground),
@@ -131,7 +132,8 @@ def _scene_folds(config: TrainConfig) -> Iterator[tuple[Supply, Sequence[Labelle
             (block, "test" if part != "train" else "held" if names[block] in held else "train")
             for block, part in ground.split.parts
         ]
-        fold = replace(ground, split=Split(parts=tuple(parts), buffer_px=ground.split.buffer_px))
+        split = Split(parts=tuple(parts), buffer_px=ground.split.buffer_px)
+        fold = replace(ground, split=replace(split, shadows=find_shadows(found.grids, split)))
         yield SceneSupply(ground=fold, config=config), held_views(fold, config, part="held")
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import rasterio
 import torch
 from affine import Affine
 from click.testing import CliRunner
+from odc.geo.geobox import GeoBox
+from pyproj import Transformer
 
 from geoseg.cli.run import run
 from geoseg.cli.train import train
@@ -19,13 +22,16 @@ from geoseg.errors import GeosegError, InputError, ProductError, SettingsError
 from geoseg.model.appearance import to_tones
 from geoseg.model.bundle import load_bundle
 from geoseg.model.weights import read_state
+from geoseg.training.blocks import Block, split_blocks, tile_windows
 from geoseg.training.config import TrainConfig, load_train_config
+from geoseg.training.config_data import BlockConfig
 from geoseg.training.feed import feed
 from geoseg.training.ground import Views
 from geoseg.training.sampling import SceneSupply
 from geoseg.workflows.fit import evaluate_folds
 from geoseg.workflows.labelled_scenes import open_ground
 from geoseg.workflows.material import read_folds, read_material, write_split
+from geoseg.workflows.overlaps import find_shadows, number_grids
 from geoseg.workflows.recipe import Order, make_recipe
 from geoseg.workflows.training_contract import find_tones
 from tests.raster.factory import make_raster
@@ -203,6 +209,55 @@ def test_folds_of_a_scene_score_every_training_pixel_once(tmp_path: Path) -> Non
     assert np.array_equal(held, expected)
     scores = evaluate_folds(config, data=None, folds=[1])
     assert list(scores) == [1]
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32633", "EPSG:32634", "EPSG:4326"])
+def test_ground_held_out_in_one_scene_is_held_out_in_all(crs: str) -> None:
+    """Against pyproj, pixel by pixel: whoever lies within a held block of another scene is never trained on."""
+    grids = [GeoBox((120, 150), Affine(10, 0, 500_000, 0, -10, 5_400_000), "EPSG:32633")]
+    west, north = Transformer.from_crs(32633, crs, always_xy=True).transform(500_400, 5_399_700)
+    side = 1e-4 if crs == "EPSG:4326" else 12
+    grids.append(GeoBox((90, 110), Affine(side, 0, west, 0, -side, north) * Affine.rotation(10), crs))
+    blocks = [
+        Block(scene=k, window=window, counts=(9, 9)) for k in (0, 1) for window in tile_windows(grids[k].shape.yx, 30)
+    ]
+    split = split_blocks(blocks, BlockConfig(side_px=30, held_share=0.3, buffer_px=0), grids=number_grids(grids))
+    split = replace(split, shadows=find_shadows(grids, split))
+    for scene, other in ((0, 1), (1, 0)):
+        shape = grids[scene].shape.yx
+        rows, cols = np.indices(shape) + 0.5
+        a, b, c, d, e, f = tuple(grids[scene].transform)[:6]
+        xs, ys = a * cols + b * rows + c, d * cols + e * rows + f
+        here, there = (("EPSG:32633", crs), (crs, "EPSG:32633"))[scene]
+        xs, ys = Transformer.from_crs(here, there, always_xy=True).transform(xs, ys)
+        a, b, c, d, e, f = tuple(~grids[other].transform)[:6]
+        theirs = np.floor([d * xs + e * ys + f, a * xs + b * ys + c]).astype(int)
+        meant = np.zeros(shape, bool)
+        for block in split.blocks("held"):
+            one = block.window
+            if block.scene == other:
+                meant |= (
+                    (theirs[0] >= one.row)
+                    & (theirs[0] < one.row_stop)
+                    & (theirs[1] >= one.col)
+                    & (theirs[1] < one.col_stop)
+                )
+        free = split.trainable(scene, whole(shape))
+        assert meant.any()
+        assert not (free & meant).any()
+        assert free.any()
+
+
+def test_dates_of_one_place_are_split_alike(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    pairs = [write_fields(tmp_path / name, seed=0) for name in "ab"]
+    order = Order(scenes=tuple(one for one, _ in pairs), labels=(pairs[0][1],), model="unet")
+    ground = open_ground(make_recipe(order, tmp_path / "out")).ground
+    parts = [{block.window: part for block, part in ground.split.parts if block.scene == k} for k in (0, 1)]
+    assert parts[0] == parts[1]
+    assert set(parts[0].values()) == {"train", "held"}
+    assert [scene.name for scene in ground.scenes] == ["fields.tif (1)", "fields.tif (2)"]
 
 
 def test_windows_made_by_other_processes_are_the_same(tmp_path: Path) -> None:
