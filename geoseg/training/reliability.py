@@ -1,5 +1,6 @@
 """How far probabilities can be believed: reliability by bins of confidence, likelihood, and the temperature for it."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,8 +14,8 @@ BINS: Final = 20
 """Of equal width over the confidence 0 … 1."""
 _LEAST: Final = 1e-30
 """Probability that a smaller one is taken for: its logarithm is finite in float32."""
-_LOG_RANGE: Final = (-3.0, 3.0)
-"""Of the natural logarithm of the factor of the temperature: 1/20 … 20."""
+FACTOR_MAX: Final = 20.0
+"""By which a temperature is raised at most; it is lowered by no more."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -143,7 +144,7 @@ def fit_temperature(sample: ScoredPixels) -> float:
         raise ValueError("no labelled pixel to fit a temperature to")
     found: Any = minimize_scalar(
         lambda log_factor: rescore(sample, float(np.exp(log_factor))).log_loss,
-        bounds=_LOG_RANGE,
+        bounds=(-math.log(FACTOR_MAX), math.log(FACTOR_MAX)),
         method="bounded",
         options={"xatol": 1e-4},
     )

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from geoseg.errors import ProductError
+from geoseg.errors import InputError, ProductError
 from geoseg.model.bundle import ModelBundle, pack_bundle
 from geoseg.model.weights import read_state
-from geoseg.training.reliability import Reliability, ScoredPixels, fit_temperature, rescore
+from geoseg.training.reliability import FACTOR_MAX, Reliability, ScoredPixels, fit_temperature, rescore
 from geoseg.workflows.evaluation_document import reliability_json
 
 _CARD: Final = "MODEL_CARD.md"
@@ -37,8 +37,16 @@ def calibrate(bundle: ModelBundle, sample: ScoredPixels) -> Calibration:
     """The temperature with which the sample is likeliest; Guo et al. 2017, On Calibration of Modern Neural Networks.
 
     Where tiles are blended, the blended probability is taken as if one tile had given it.
+
+    Raises:
+        InputError: labels and map have so little to do with each other that no temperature fits.
     """
     factor = fit_temperature(sample)
+    if not 1.02 / FACTOR_MAX < factor < FACTOR_MAX / 1.02:
+        raise InputError(
+            f"no temperature fits (the best is beyond {factor:.3g} times that of the bundle): are these labels of its "
+            "classes, and do they lie where the images are?"
+        )
     return Calibration(
         temperature=float(f"{bundle.spec.temperature * factor:.6g}"),
         before=rescore(sample, 1.0),
