@@ -1,56 +1,27 @@
 """The HTML page of a report: one file that loads nothing; what it says is decided in `headline` and `facts`."""
 
 import base64
-import hashlib
-import json
-import re
-from datetime import UTC, datetime
-from functools import cache
-from pathlib import Path
-from typing import Any, Final
+from datetime import datetime
+from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
-from geoseg import __version__
 from geoseg.core.picture import MapBounds, Picture
-from geoseg.errors import ProductError
 from geoseg.report.content import MapContent, ReportContent
 from geoseg.report.facts import key_facts, provenance
 from geoseg.report.headline import make_headline
-from geoseg.report.numbers import FILTERS
+from geoseg.report.shell import inert_json, render
 from geoseg.report.views import accuracy_views, area_views, cautions, change_views, warnings
-
-_HERE: Final = Path(__file__).parent
-_LEAFLET: Final = _HERE / "vendor" / "leaflet"
-"""Leaflet 1.9.4 as released (dist/), but for the comment that names its source map."""
 
 
 def render_page(content: ReportContent, *, made: datetime | None = None) -> str:
-    """The whole page. Every text is escaped; the policy admits only these very scripts and this style."""
-    style, script, leaflet = _trusted(_style()), _trusted(_read("page.js")), _trusted(_leaflet_script())
-    environment = Environment(
-        loader=FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(FILTERS)
-    kind = "change report" if content.change else "area report"
-    return environment.get_template("page.html").render(
+    """The whole page."""
+    values = {
         **_views(content),
-        content=content,
-        kind=kind,
-        subtitle=_subtitle(content),
-        policy=_policy(style, scripts=[script, leaflet]),
-        style=style,
-        script=script,
-        leaflet=leaflet,
-        documents_json=_inert_json(content.documents),
-        version=__version__,
-        made=made or datetime.now(UTC),
-    )
+        "content": content,
+        "kind": "change report" if content.change else "area report",
+        "subtitle": _subtitle(content),
+        "documents_json": inert_json(content.documents),
+    }
+    return render("page.html", values, scripts=("page.js",), styles=("page.css",), made=made)
 
 
 def _views(content: ReportContent) -> dict[str, Any]:
@@ -64,7 +35,7 @@ def _views(content: ReportContent) -> dict[str, Any]:
         "notes": content.record.notes if content.record and not content.change else (),
         "colors": {one.id: one.color for one in content.map.legend} if content.map else {},
         "map": _map_view(content.map) if content.map else None,
-        "map_json": _inert_json(_map_document(content.map)) if content.map else None,
+        "map_json": inert_json(_map_document(content.map)) if content.map else None,
     }
     if content.areas is not None:
         views |= area_views(content.areas, views["colors"])
@@ -128,51 +99,3 @@ def _longitude(degrees: float) -> str:
 
 def _data_uri(picture: Picture) -> str:
     return f"data:{picture.media_type};base64,{base64.b64encode(picture.content).decode('ascii')}"
-
-
-def _inert_json(document: Any) -> Markup:
-    """JSON that ends no script element and starts no comment; a parser of JSON reads it back.
-
-    In ASCII: half a surrogate pair, which JSON may hold, is no UTF-8.
-    """
-    try:
-        text = json.dumps(document, sort_keys=False, allow_nan=False)
-    except RecursionError as error:
-        raise ProductError("a document of the report is nested too deep: make it again with geoseg") from error
-    return _trusted(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
-
-
-def _trusted(text: str) -> Markup:
-    """Text that is put into the page as it is: files of this package, and JSON without a character of markup."""
-    return Markup(text)  # noqa: S704
-
-
-def _policy(style: str, *, scripts: list[str]) -> str:
-    """Nothing may be loaded, and only these scripts and this style may act; `style` attributes neither."""
-    hashes = " ".join(_hash(one) for one in scripts)
-    return (
-        f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {hashes}; base-uri 'none'; "
-        "form-action 'none'"
-    )
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"
-
-
-@cache
-def _style() -> str:
-    """Leaflet's style without its comments and its pictures, which would be loaded, and ours."""
-    text = (_LEAFLET / "leaflet.css").read_text(encoding="utf-8")
-    leaflet = re.sub(r"url\([^)]*\)", "none", re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL))
-    return f"{leaflet}\n{_read('page.css')}"
-
-
-@cache
-def _leaflet_script() -> str:
-    return (_LEAFLET / "leaflet.js").read_text(encoding="utf-8")
-
-
-@cache
-def _read(name: str) -> str:
-    return (_HERE / "templates" / name).read_text(encoding="utf-8")
