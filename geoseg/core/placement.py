@@ -1,0 +1,152 @@
+"""Where pixels of one grid lie on another: lattices that coincide, centres looked up, ground that two may share."""
+
+import math
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from pyproj import Transformer
+from pyproj.exceptions import ProjError
+
+from geoseg.core.window import Window
+from geoseg.errors import SceneError
+
+Floats = npt.NDArray[np.float64]
+_EDGE: Final = 1e-6
+"""A centre this near (in pixels) to a border of the other grid lies on it, and belongs to the pixel after it."""
+_NODES: Final = 33
+"""Nodes along each side of a grid from which its place on another is bounded."""
+
+
+def same_lattice(one: GeoBox, other: GeoBox) -> bool:
+    """Whether the pixels of two grids coincide where they overlap, to a hundredth of a pixel over either extent."""
+    if one.crs != other.crs:
+        return False
+    to_pixels = ~one.affine * other.affine
+    height, width = other.shape
+    for corner in ((0, 0), (width, 0), (0, height), (width, height)):
+        place = to_pixels * corner
+        if max(abs(value - round(value)) for value in place) >= 0.01:
+            return False
+    return bool(abs(to_pixels.a - 1) < 0.01 and abs(to_pixels.e - 1) < 0.01)
+
+
+def lattice_window(grid: GeoBox, other: GeoBox) -> Window | None:
+    """The pixels of `grid`'s lattice that `other` covers, also beyond `grid`; None = not one lattice.
+
+    Longitudes of one turn more or less are the same place; two grids that together go around the Earth are on no
+    one lattice here, as they may meet on both sides.
+    """
+    turned = turn_towards(grid, other)
+    if not same_lattice(grid, turned):
+        return None
+    col, row = (round(value) for value in ~grid.affine * turned.affine * (0, 0))
+    height, width = (int(side) for side in turned.shape)
+    if is_geographic(grid):
+        whole = math.hypot(grid.affine.a, grid.affine.d) * (max(grid.shape[1], col + width) - min(0, col))
+        if whole > turn_of(grid) * (1 + 1e-9):
+            return None
+    return Window(row=row, col=col, height=height, width=width)
+
+
+def turn_towards(grid: GeoBox, other: GeoBox) -> GeoBox:
+    """A geographic `other` moved by whole turns of longitude to where `grid` counts; any other as it is."""
+    if not (is_geographic(grid) and is_geographic(other)):
+        return other
+    turns = round((_middle(grid) - _middle(other)) / turn_of(other))
+    if not turns:
+        return other
+    return GeoBox(other.shape, Affine.translation(turns * turn_of(other), 0) * other.affine, other.crs)
+
+
+def locate_centres(window: Window, grid: GeoBox, other: GeoBox) -> tuple[Floats, Floats]:
+    """(row, col), each (height, width): whole pixels of `other` that hold the pixel centres under a window of `grid`.
+
+    Not finite where a centre has no place in the CRS of `other`.
+    """
+    row, col = np.meshgrid(
+        np.arange(window.row, window.row_stop) + 0.5, np.arange(window.col, window.col_stop) + 0.5, indexing="ij"
+    )
+    rows, cols = _carry(row, col, grid, other)
+    with np.errstate(invalid="ignore"):
+        return np.floor(rows + _EDGE), np.floor(cols + _EDGE)
+
+
+def reach(grid: GeoBox, other: GeoBox) -> Window | None:
+    """A window of `grid` outside of which no pixel lies on `other`; None = nowhere.
+
+    Exact on one lattice, elsewhere wider by a step between the nodes by which it is bounded; all of `grid` where a
+    node of `other` has no place in its CRS.
+    """
+    height, width = (int(side) for side in grid.shape)
+    found = lattice_window(grid, other)
+    if found is None:
+        found = _bounds(grid, other)
+    if found is None:
+        return Window(row=0, col=0, height=height, width=width)
+    if found.row >= height or found.col >= width or found.row_stop <= 0 or found.col_stop <= 0:
+        return None
+    return found.clip(height, width)
+
+
+def nodes_of(grid: GeoBox, count: int = _NODES) -> tuple[Floats, Floats]:
+    """(row, col) of a mesh of `count` x `count` positions over a grid, its corners included."""
+    height, width = grid.shape
+    row, col = np.meshgrid(np.linspace(0, height, count), np.linspace(0, width, count), indexing="ij")
+    return row, col
+
+
+def longest_step(values: Floats) -> float:
+    """The largest difference between neighbours in a mesh."""
+    return float(max(np.abs(np.diff(values, axis=0)).max(), np.abs(np.diff(values, axis=1)).max()))
+
+
+def is_geographic(grid: GeoBox) -> bool:
+    """True: coordinates are longitude and latitude."""
+    return grid.crs is not None and bool(grid.crs.geographic)
+
+
+def turn_of(grid: GeoBox) -> float:
+    """A turn of longitude in the unit of a geographic grid."""
+    return 2 * math.pi / float(grid.crs.proj.axis_info[0].unit_conversion_factor) if grid.crs else math.inf
+
+
+def _middle(grid: GeoBox) -> float:
+    """Where the centre of a grid is in x."""
+    return float((grid.affine * (grid.shape[1] / 2, grid.shape[0] / 2))[0])
+
+
+def _carry(row: Floats, col: Floats, grid: GeoBox, other: GeoBox) -> tuple[Floats, Floats]:
+    """(row, col) on `other` of positions on `grid`, longitudes within half a turn of the centre of `other`."""
+    a, b, c, d, e, f = grid.affine[:6]
+    x, y = a * col + b * row + c, d * col + e * row + f
+    if grid.crs != other.crs:
+        x, y = _transformer(str(grid.crs), str(other.crs)).transform(x, y)
+    if is_geographic(other):
+        with np.errstate(invalid="ignore"):
+            x = x + np.rint((_middle(other) - x) / turn_of(other)) * turn_of(other)
+    a, b, c, d, e, f = (~other.affine)[:6]
+    with np.errstate(invalid="ignore"):
+        return d * x + e * y + f, a * x + b * y + c
+
+
+def _bounds(grid: GeoBox, other: GeoBox) -> Window | None:
+    """A window on the lattice of `grid`, perhaps beyond it, that holds all of `other`; None = it cannot be bounded."""
+    rows, cols = _carry(*nodes_of(other), other, grid)
+    if not (np.isfinite(rows).all() and np.isfinite(cols).all()):
+        return None
+    margin_row, margin_col = longest_step(rows) + 1, longest_step(cols) + 1
+    top, left = math.floor(rows.min() - margin_row), math.floor(cols.min() - margin_col)
+    bottom, right = math.ceil(rows.max() + margin_row), math.ceil(cols.max() + margin_col)
+    return Window(row=top, col=left, height=bottom - top, width=right - left)
+
+
+@lru_cache(maxsize=8)
+def _transformer(first: str, second: str) -> Transformer:
+    try:
+        return Transformer.from_crs(first, second, always_xy=True)
+    except ProjError as error:
+        raise SceneError(f"{first} cannot be brought to {second}: warp one of them to the CRS of the other") from error
