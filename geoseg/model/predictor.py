@@ -13,7 +13,7 @@ from geoseg.core.legend import Legend
 from geoseg.core.patch import Patch, Scores
 from geoseg.errors import ResourceError
 from geoseg.model.bundle import Conversion, ModelBundle
-from geoseg.model.network import prepare_network
+from geoseg.model.network import NetworkCache
 from geoseg.pipeline import Engine, Precision
 
 
@@ -31,6 +31,7 @@ class Predictor:
         batch: int = 1,
         conversion: Conversion | None = None,
         threads: int = 0,
+        networks: NetworkCache | None = None,
     ) -> None:
         """Load the network.
 
@@ -43,6 +44,7 @@ class Predictor:
             batch: tiles in one pass on CUDA; the CPU takes one at a time, so nothing depends on the company.
             conversion: what `bundle.check_scene` returned for the scene.
             threads: of torch, for the whole process; 0: as it is.
+            networks: where the network of the scene before may be.
 
         Raises:
             BundleError: the weights do not fit.
@@ -61,7 +63,7 @@ class Predictor:
         self._device = torch.device(device)
         self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self._conversion = conversion
-        self._network = prepare_network(bundle, precision=precision, device=device)
+        self._network = (networks or NetworkCache()).prepare(bundle, precision=precision, device=device)
         self._gain, self._bias = self._normalisation()
 
     @property

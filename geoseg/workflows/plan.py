@@ -45,8 +45,8 @@ class Request:
     """Polygons: only what lies in them is mapped."""
     aoi_layer: str | None = None
     """Their layer; None: the only one with polygons."""
-    zones: ZoneFile | None = None
-    """Polygons to measure areas by."""
+    zones: ZoneFile | ZoneSet | None = None
+    """Polygons to measure areas by, read now or before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +168,7 @@ def plan_scene(request: Request) -> ScenePlan:
 
     Raises:
         InputError: scene, bundle or settings do not fit together; the message has the remedy.
+        OffMapError: none of the zones lies on the scene.
         ResourceError: the engine or device asked for is not there.
     """
     pipeline, config = request.pipeline, request.config
@@ -191,7 +192,7 @@ def plan_scene(request: Request) -> ScenePlan:
     engine = resolve_engine(wanted.engine, wanted.precision, config.device, architecture=bundle.spec.architecture)
     margin = _margin(pipeline, bundle)
     aoi = None if request.aoi is None else open_aoi(request.aoi, scene.grid, layer=request.aoi_layer)
-    zones = None if request.zones is None else request.zones.read()
+    zones = request.zones.read() if isinstance(request.zones, ZoneFile) else request.zones
     frozen = _freeze(pipeline, level=level, margin=margin, engine=engine)
     return ScenePlan(
         source=request.source,
