@@ -89,7 +89,9 @@ def _zones(job: BatchJob) -> ZoneSet | None:
         return None
     path = Path(job.zones.path)
     # A shapefile is several files of one name.
-    states = [(one.name, one.stat().st_size, one.stat().st_mtime_ns) for one in path.parent.glob(f"{escape(path.stem)}.*")]
+    states = [
+        (one.name, one.stat().st_size, one.stat().st_mtime_ns) for one in path.parent.glob(f"{escape(path.stem)}.*")
+    ]
     try:
         found = _read_zones(ZoneFile(path=path, field=job.zones.field, layer=job.zones.layer), tuple(sorted(states)))
     except InputError as error:

@@ -11,11 +11,14 @@ from geoseg.cli.options import (
     config_options,
     json_option,
     pipeline_options,
-    products_option,
     zone_options,
 )
 
 FROZEN = ("pipeline", "model", "bands", "radiometry", "definition", "overrides", "products", "zones", "allow_large")
+products_option = click.option(
+    "--products",
+    help="classes,confidence,areas,polygons,report: what each scene leaves; a report only where it is named.",
+)
 large_option = click.option(
     "--allow-large", is_flag=True, help="Accept files that unpack to over 200 times their size."
 )

@@ -24,6 +24,9 @@ def plan_of(source: str, out: Path, chosen: dict[str, Any]) -> "Planned":
         chosen["overrides"],
         **{key: chosen[key] for key in ("model", "bands", "radiometry", "definition", "products")},
     )
+    if "products" not in pipeline.model_fields_set:  # a page for every scene takes longer than its map
+        kept = tuple(one for one in pipeline.products if one != "report")
+        pipeline = pipeline.model_copy(update={"products": kept})
     config = load_config(chosen["config_name"], overrides=chosen["config_overrides"])
     request = BatchRequest(
         source=source,
