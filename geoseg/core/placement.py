@@ -1,6 +1,7 @@
 """Where pixels of one grid lie on another: lattices that coincide, centres looked up, ground that two may share."""
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -75,21 +76,36 @@ def locate_centres(window: Window, grid: GeoBox, other: GeoBox) -> tuple[Floats,
         return np.floor(rows + _EDGE), np.floor(cols + _EDGE)
 
 
-def reach(grid: GeoBox, other: GeoBox) -> Window | None:
-    """A window of `grid` outside of which no pixel lies on `other`; None = nowhere.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where another grid lies on a grid."""
 
-    Exact on one lattice, elsewhere wider by a step between the nodes by which it is bounded; all of `grid` where a
-    node of `other` has no place in its CRS.
+    window: Window
+    """Of the grid; outside of it no pixel lies on the other."""
+    origin: tuple[int, int] | None
+    """(row, col) of the other's first pixel where the two are one lattice; may be negative."""
+
+
+def place_on(grid: GeoBox, other: GeoBox) -> Placement | None:
+    """Where `other` lies on `grid`; None = nowhere.
+
+    The window is exact on one lattice, elsewhere wider by a step between the nodes by which it is bounded, and all
+    of `grid` where a node of `other` has no place in its CRS.
     """
     height, width = (int(side) for side in grid.shape)
-    found = lattice_window(grid, other)
+    whole = Window(row=0, col=0, height=height, width=width)
+    exact = lattice_window(grid, other)
+    found = common(whole, exact or _bounds(grid, other) or whole)
     if found is None:
-        found = _bounds(grid, other)
-    if found is None:
-        return Window(row=0, col=0, height=height, width=width)
-    if found.row >= height or found.col >= width or found.row_stop <= 0 or found.col_stop <= 0:
         return None
-    return found.clip(height, width)
+    return Placement(window=found, origin=None if exact is None else (exact.row, exact.col))
+
+
+def common(one: Window, other: Window) -> Window | None:
+    """The pixels of both windows; None = they share none."""
+    row, col = max(one.row, other.row), max(one.col, other.col)
+    height, width = min(one.row_stop, other.row_stop) - row, min(one.col_stop, other.col_stop) - col
+    return Window(row=row, col=col, height=height, width=width) if min(height, width) > 0 else None
 
 
 def nodes_of(grid: GeoBox, count: int = _NODES) -> tuple[Floats, Floats]:
