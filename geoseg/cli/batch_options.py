@@ -24,7 +24,7 @@ def plan_of(source: str, out: Path, chosen: dict[str, Any]) -> "Planned":
         chosen["overrides"],
         **{key: chosen[key] for key in ("model", "bands", "radiometry", "definition", "products")},
     )
-    if "products" not in pipeline.model_fields_set:  # a page for every scene takes longer than its map
+    if not _names_products(chosen):  # a page for every scene takes longer than its map
         kept = tuple(one for one in pipeline.products if one != "report")
         pipeline = pipeline.model_copy(update={"products": kept})
     config = load_config(chosen["config_name"], overrides=chosen["config_overrides"])
@@ -40,6 +40,14 @@ def plan_of(source: str, out: Path, chosen: dict[str, Any]) -> "Planned":
     for note in planned.notes:
         click.echo(note, err=True)
     return planned
+
+
+def _names_products(chosen: dict[str, Any]) -> bool:
+    """Whether an option or the pipeline's file says what is to be left of a scene."""
+    from geoseg.presets import load_pipeline
+
+    by_option = chosen["products"] or any(one.startswith("products=") for one in chosen["overrides"])
+    return bool(by_option) or "products" in load_pipeline(chosen["pipeline"]).model_fields_set
 
 
 def run_options_of(chosen: dict[str, Any]) -> "RunOptions":
