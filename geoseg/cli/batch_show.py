@@ -50,11 +50,12 @@ def failures(out: Path, *, as_json: bool) -> None:
 @out_argument
 @json_option
 def report(out: Path, *, as_json: bool) -> None:
-    """Write summary.parquet, areas.csv and failures.csv into OUT; sums of overlapping scenes are no union."""
-    from geoseg.batch.results import write_results
-    from geoseg.cli.show import print_json
+    """Write report.html, tables and a STAC catalog of OUT into it; sums of overlapping scenes are no union."""
+    from geoseg.batch.report import write_report
+    from geoseg.cli.show import print_json, progress
 
-    found = write_results(out)
+    with progress(quiet=as_json) as shown:
+        found = write_report(out, shown)
     if as_json:
         print_json(found.to_json())
         return
