@@ -89,16 +89,30 @@ class Placement:
 def place_on(grid: GeoBox, other: GeoBox) -> Placement | None:
     """Where `other` lies on `grid`; None = nowhere.
 
-    The window is exact on one lattice, elsewhere wider by a step between the nodes by which it is bounded, and all
-    of `grid` where a node of `other` has no place in its CRS.
+    The window is exact on one lattice, elsewhere that of `bounds_on`, and all of `grid` where a node of `other` has
+    no place in its CRS.
     """
     height, width = (int(side) for side in grid.shape)
     whole = Window(row=0, col=0, height=height, width=width)
     exact = lattice_window(grid, other)
-    found = common(whole, exact or _bounds(grid, other) or whole)
+    found = common(whole, exact or bounds_on(grid, other) or whole)
     if found is None:
         return None
     return Placement(window=found, origin=None if exact is None else (exact.row, exact.col))
+
+
+def bounds_on(grid: GeoBox, other: GeoBox) -> Window | None:
+    """A window on the lattice of `grid`, perhaps beyond it, that holds all of `other`; None = it cannot be bounded.
+
+    Bounded by a mesh of nodes, and wider by how far the mesh bends at any of them, which holds poles inside it too.
+    """
+    rows, cols = _carry(*nodes_of(other), other, grid)
+    if not (np.isfinite(rows).all() and np.isfinite(cols).all()):
+        return None
+    margin_row, margin_col = _bend(rows), _bend(cols)
+    top, left = math.floor(rows.min() - margin_row + _EDGE), math.floor(cols.min() - margin_col + _EDGE)
+    bottom, right = math.ceil(rows.max() + margin_row - _EDGE), math.ceil(cols.max() + margin_col - _EDGE)
+    return Window(row=top, col=left, height=max(bottom - top, 1), width=max(right - left, 1))
 
 
 def common(one: Window, other: Window) -> Window | None:
@@ -149,20 +163,14 @@ def _carry(row: Floats, col: Floats, grid: GeoBox, other: GeoBox) -> tuple[Float
         return d * x + e * y + f, a * x + b * y + c
 
 
-def _bounds(grid: GeoBox, other: GeoBox) -> Window | None:
-    """A window on the lattice of `grid`, perhaps beyond it, that holds all of `other`; None = it cannot be bounded."""
-    rows, cols = _carry(*nodes_of(other), other, grid)
-    if not (np.isfinite(rows).all() and np.isfinite(cols).all()):
-        return None
-    margin_row, margin_col = longest_step(rows) + 1, longest_step(cols) + 1
-    top, left = math.floor(rows.min() - margin_row), math.floor(cols.min() - margin_col)
-    bottom, right = math.ceil(rows.max() + margin_row), math.ceil(cols.max() + margin_col)
-    return Window(row=top, col=left, height=bottom - top, width=right - left)
-
-
 @lru_cache(maxsize=8)
 def _transformer(first: str, second: str) -> Transformer:
     try:
         return Transformer.from_crs(first, second, always_xy=True)
     except ProjError as error:
         raise SceneError(f"{first} cannot be brought to {second}: warp one of them to the CRS of the other") from error
+
+
+def _bend(values: Floats) -> float:
+    """The largest second difference in a mesh."""
+    return float(max(np.abs(np.diff(values, 2, axis=0)).max(), np.abs(np.diff(values, 2, axis=1)).max()))

@@ -16,13 +16,11 @@ from geoseg.core.claimed import RULES, Rule
 from geoseg.core.legend import LandClass, Legend
 from geoseg.core.patch import LabelRows
 from geoseg.core.tally import tally_labels
-from geoseg.core.union_area import UnionArea
 from geoseg.core.window import Window
-from geoseg.errors import ProductError
 from geoseg.raster.classmap import ClassMapWriter, read_classmap
 from geoseg.raster.mosaic import Layer
 from geoseg.workflows.mosaic_input import KnownLayer
-from geoseg.workflows.union import DISJOINT, MIXED, measure_union
+from geoseg.workflows.union import DISJOINT, measure_union
 
 UTM = "EPSG:32633"
 PLACE = Affine(10, 0, 500_000, 0, -10, 5_400_000)

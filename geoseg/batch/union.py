@@ -1,0 +1,72 @@
+"""The scenes of a batch as one: areas with ground counted once, and the maps that a mosaic is made of."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from geoseg.batch.job import read_job
+from geoseg.batch.manifest import Part, read_manifest
+from geoseg.batch.place import Place
+from geoseg.batch.status import read_rows
+from geoseg.core.claimed import Rule
+from geoseg.core.union_area import UnionArea
+from geoseg.errors import ProductError
+from geoseg.workflows.mosaic_input import KnownLayer, open_layer
+from geoseg.workflows.output_file import writing
+from geoseg.workflows.product import RECORD
+from geoseg.workflows.progress import Progress
+from geoseg.workflows.union import measure_union
+
+UNION: Final = "union.json"
+TABLE: Final = "union.csv"
+
+
+def write_union(out: Path, rule: Rule, *, progress: Progress | None = None) -> UnionArea:
+    """Writes union.json and union.csv into a batch's folder, of the scenes that are done.
+
+    Raises:
+        ProductError: the folder holds no batch, no scene is done, or a product is damaged or lacks classes.tif.
+        ResourceError: a file cannot be written.
+    """
+    maps, missing = done_layers(out, rule)
+    union = measure_union(maps, rule, progress=progress)
+    document = union.to_json()
+    if missing:
+        document["notes"].append(missing)
+    with writing(out / TABLE) as beside:
+        beside.write_text(union.to_csv(), encoding="utf-8")
+    with writing(out / UNION) as beside:
+        beside.write_text(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    return union
+
+
+def done_layers(out: Path, rule: Rule) -> tuple[list[KnownLayer], str | None]:
+    """(the maps of all scenes that are done, in the order of the manifest; what is to be said of the others).
+
+    Raises:
+        ProductError: the folder holds no batch, no scene is done, or a product is damaged or lacks what `rule` needs.
+    """
+    read_job(out)
+    place = Place(out=out)
+    done = {row["scene"] for row in read_rows(out, "done", "skipped")}
+    layers, others = [], 0
+    for scene, uri in _scenes(place):
+        folder = place.scene(scene)
+        if scene not in done or not (folder / RECORD).exists():
+            others += 1
+            continue
+        layers.append(open_layer(str(folder), rule, name=uri))
+    if not layers:
+        raise ProductError(f"{out} has no scene that is done: run the batch first")
+    whole = len(layers) + others
+    missing = f"{others:,} of {whole:,} scenes have no product (failed or not yet done): what they show is not in it"
+    return layers, missing if others else None
+
+
+def _scenes(place: Place) -> Iterator[tuple[str, str]]:
+    """(id, uri) of every scene; of one that is done in parts once, by its first part."""
+    for entry in read_manifest(place):
+        part = Part.parse(entry.uri)
+        if part.index == 0:
+            yield entry.scene, part.uri
