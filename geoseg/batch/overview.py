@@ -32,13 +32,13 @@ class Overview:
     out: Path
     map: ArchiveMap = field(default_factory=ArchiveMap)
     rows: list[SceneRow] = field(default_factory=list)
-    seconds: array[float] = field(default_factory=lambda: array("d"))
-    spent: array[float] = field(default_factory=lambda: array("d"))
+    seconds: "array[float]" = field(default_factory=lambda: array("d"))
+    spent: "array[float]" = field(default_factory=lambda: array("d"))
     """Seconds of every scene that ended, however."""
     pixels: Counter[int] = field(default_factory=Counter)
     colors: dict[int, str] = field(default_factory=dict)
-    footprints: array[float] = field(default_factory=lambda: array("d"))
-    nodata: array[float] = field(default_factory=lambda: array("d"))
+    footprints: "array[float]" = field(default_factory=lambda: array("d"))
+    nodata: "array[float]" = field(default_factory=lambda: array("d"))
     workers: set[str] = field(default_factory=set)
     began: float = math.inf
     ended: float = -math.inf

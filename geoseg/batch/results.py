@@ -124,8 +124,8 @@ class _ZoneParts:
     """What scenes have of a zone; added up in the end, so that the sum does not depend on their order."""
 
     zone_m2: float = 0.0
-    footprints: array[float] = field(default_factory=lambda: array("d"))
-    areas: dict[int, array[float]] = field(default_factory=dict)
+    footprints: "array[float]" = field(default_factory=lambda: array("d"))
+    areas: "dict[int, array[float]]" = field(default_factory=dict)
 
     def add(self, zone: dict[str, Any]) -> None:
         self.zone_m2 = zone["zone_m2"] or self.zone_m2
