@@ -20,6 +20,7 @@ RAMP: Final = ("#ffffcc", "#a1dab4", "#41b6c4", "#2c7fb8", "#253494")
 _WIDTH, _HEIGHT, _EDGE = 1000.0, 560.0, 36.0
 _LEAST: Final = 0.15
 """Of a degree of longitude in degrees of latitude: maps near a pole are not drawn narrower."""
+_SEEN: Final = 5
 _STEPS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60)
 _LINES: Final = 6
 
@@ -68,7 +69,8 @@ def draw(document: dict[str, Any]) -> Drawing:
     paths = tuple(
         (_color(shape, most), _path(at(*point) for point in ring)) for shape in shapes for ring in shape["rings"]
     )
-    lons, lats = _round_between(west, east), _round_between(south, north)
+    step = _step(max(east - west, north - south))
+    lons, lats = _multiples(step, west, east), _multiples(step, south, north)
     return Drawing(
         width=round(width, 1),
         height=round(height, 1),
@@ -104,8 +106,12 @@ def _squeeze(document: dict[str, Any]) -> float:
     return max(_LEAST, math.cos(math.radians((south + north) / 2)))
 
 
-def _round_between(low: float, high: float) -> list[float]:
-    step = next((one for one in _STEPS if (high - low) / one <= _LINES), _STEPS[-1])
+def _step(span: float) -> float:
+    """Degrees between two lines: round, and few lines."""
+    return next((one for one in _STEPS if span / one <= _LINES), _STEPS[-1])
+
+
+def _multiples(step: float, low: float, high: float) -> list[float]:
     return [round(k * step, 6) for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
@@ -126,6 +132,11 @@ def _color(shape: dict[str, Any], most: int) -> str:
 
 
 def _path(points: Iterable[tuple[float, float]]) -> str:
+    """Closed; what would be too small to see is a small square."""
+    points = list(points)
+    (left, right), (top, bottom) = ((min(axis), max(axis)) for axis in zip(*points, strict=True))
+    if max(right - left, bottom - top) < _SEEN:
+        return f"M{(left + right) / 2:.1f} {(top + bottom) / 2:.1f}m-{_SEEN / 2} -{_SEEN / 2}h{_SEEN}v{_SEEN}h-{_SEEN}z"
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points) + "Z"
 
 

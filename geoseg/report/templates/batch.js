@@ -106,7 +106,11 @@
     drawLines(map, about);
     var drawn = about.shapes.map(function (shape) {
       var rings = shape.rings.map(function (ring) { return [ring.map(function (point) { return [point[1], point[0]]; })]; });
-      var layer = L.polygon(rings, { weight: 1, fillOpacity: 0.55 });
+      var area = L.polygon(rings, { weight: 1, fillOpacity: 0.55 }), bounds = area.getBounds(), layer = area;
+      var size = map.project(bounds.getSouthEast()).subtract(map.project(bounds.getNorthWest()));
+      if (size.x < 6 && size.y < 6) { /* too small to see or hit: a dot as well */
+        layer = L.featureGroup([area, L.circleMarker(bounds.getCenter(), { radius: 4, weight: 1, fillOpacity: 0.55 })]);
+      }
       layer.bindPopup(function () { return popup(about, shape); });
       return [layer.addTo(map), shape];
     });
