@@ -1,82 +1,21 @@
 """Ground that several maps show is counted once: the same as painting every pixel of ground, one by one."""
 
+from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
+from pyproj import Transformer
 
-from geoseg.core.area import PixelArea
 from geoseg.core.claimed import RULES, Rule
-from geoseg.core.legend import LandClass, Legend
-from geoseg.core.patch import LabelRows
-from geoseg.core.tally import tally_labels
-from geoseg.core.window import Window
-from geoseg.raster.classmap import ClassMapWriter, read_classmap
-from geoseg.raster.mosaic import Layer
+from geoseg.errors import ProductError
 from geoseg.workflows.mosaic_input import KnownLayer
-from geoseg.workflows.union import DISJOINT, measure_union
-
-UTM = "EPSG:32633"
-PLACE = Affine(10, 0, 500_000, 0, -10, 5_400_000)
-LEGEND = Legend(
-    classes=(LandClass(id=0, name="other", color="#888888"), LandClass(id=3, name="forest", color="#00ff00"))
-)
-DAYS = (None, "2020-05-01", "2020-05-01T10:00:00Z", "2021-01-01", "2019-12-31")
-Array = npt.NDArray[np.uint8]
-
-
-def make_map(
-    folder: Path, labels: Array, confidence: Array, grid: GeoBox, *, acquired: str | None = None, recorded: bool = True
-) -> KnownLayer:
-    """A map as a run leaves it, confidence beside it."""
-    folder.mkdir()
-    window = Window(row=0, col=0, height=labels.shape[0], width=labels.shape[1])
-    with ClassMapWriter(folder, grid=grid, legend=LEGEND, tags={}, confidence=True, threads=1) as writer:
-        writer.write(LabelRows(window=window, labels=labels, confidence=confidence))
-        writer.finish()
-    classmap = read_classmap(folder / "classes.tif")
-    layer = Layer(name=folder.name, classmap=classmap, confidence=folder / "confidence.tif")
-    tally = tally_labels(labels, window, PixelArea(classmap.grid))
-    rows = [{"id": k, "pixels": tally.pixel_count(k), "area_m2": tally.area_m2(k)} for k in LEGEND.ids]
-    areas: dict[str, Any] = {"classes": rows, "footprint_m2": tally.area_m2()}
-    return KnownLayer(layer=layer, acquired=acquired, areas=areas if recorded else None)
-
-
-def random_labels(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Array, Array]:
-    labels = rng.choice(np.array([0, 3, 255], np.uint8), shape, p=[0.4, 0.3, 0.3])
-    confidence = rng.choice(np.array([40, 60, 90, 255], np.uint8), shape)
-    return labels, np.where(labels == 255, np.uint8(255), confidence)
-
-
-def paint(maps: list[tuple[Array, Array, tuple[int, int], str | None]], rule: Rule) -> dict[int, int]:
-    """Pixels by class of the union, 255 = covered without a class: every pixel of ground looked at alone."""
-    order = list(range(len(maps)))
-    if rule == "latest":
-        dates = {k: DAYS.index(maps[k][3]) for k in order}
-        rank = {3: 0, 2: 1, 1: 2, 4: 3, 0: 4}  # 2021, the morning of 2020-05-01, its midnight, 2019, none
-        order.sort(key=lambda k: (rank[dates[k]], k))
-    seen: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    for k in order:
-        labels, confidence, (top, left), _ = maps[k]
-        for (row, col), label in np.ndenumerate(labels):
-            sure = int(confidence[row, col])
-            seen.setdefault((top + row, left + col), []).append((int(label), 0 if sure == 255 else sure))
-    counts = {0: 0, 3: 0, 255: 0}
-    for shown in seen.values():
-        known = [one for one in shown if one[0] != 255]
-        if not known:
-            counts[255] += 1
-        elif rule == "confident":
-            counts[max(known, key=lambda one: one[1])[0]] += 1  # max gives the first of equals
-        else:
-            counts[known[0][0]] += 1
-    return counts
+from geoseg.workflows.union import DISJOINT, MIXED, measure_union
+from tests.workflows.stacks import LEGEND, PLACE, UTM, make_map, paint, random_labels, random_stack
 
 
 @settings(max_examples=40)
@@ -98,27 +37,132 @@ def test_on_one_lattice_every_pixel_of_ground_counts_once(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """However the maps are cut, whether or not their runs recorded areas."""
-    rng = np.random.default_rng(seed)
     folder = tmp_path_factory.mktemp("union")
-    place = PLACE if crs == UTM else Affine(1e-4, 0, 14, 0, -1e-4, 48.5)
-    painted, maps = [], []
-    for k in range(count):
-        labels, confidence = random_labels(rng, (int(rng.integers(1, 20)), int(rng.integers(1, 20))))
-        corner = int(rng.integers(0, 20)), int(rng.integers(0, 20))
-        acquired = DAYS[int(rng.integers(len(DAYS)))]
-        grid = GeoBox(labels.shape, place * Affine.translation(corner[1], corner[0]), crs)
-        painted.append((labels, confidence, corner, acquired))
-        maps.append(make_map(folder / str(k), labels, confidence, grid, acquired=acquired, recorded=recorded))
-    expected = paint(painted, rule)
+    maps, painted = random_stack(folder, seed, count=count, crs=crs, recorded=recorded)
+    ground = paint(painted, rule)
+    counts = Counter(ground.values())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("geoseg.workflows.union._SIDE", side)
         union = measure_union(maps, rule)
-    assert union.pixels == {0: expected[0], 3: expected[3]}
-    pixel_m2 = union.footprint_m2 / sum(expected.values())
+    assert union.pixels == {0: counts[0], 3: counts[3]}
+    pixel_m2 = union.footprint_m2 / len(ground)
     for k in (0, 3):
-        assert union.area_m2[k] == pytest.approx(expected[k] * pixel_m2, rel=1e-4, abs=1e-6)
-    assert union.nodata_m2 == pytest.approx(expected[255] * pixel_m2, rel=1e-4, abs=1e-5)
+        assert union.area_m2[k] == pytest.approx(counts[k] * pixel_m2, rel=1e-4, abs=1e-6)
+    assert union.nodata_m2 == pytest.approx(counts[255] * pixel_m2, rel=1e-4, abs=1e-5)
     sums = sum(labels.size for labels, *_ in painted)
     document = union.to_json()
-    assert document["overlap_m2"] == pytest.approx((sums - sum(expected.values())) * pixel_m2, rel=1e-4, abs=1e-5)
-    assert (DISJOINT in document["notes"]) is (count > 1 and sums == sum(expected.values()))
+    assert document["overlap_m2"] == pytest.approx((sums - len(ground)) * pixel_m2, rel=1e-4, abs=1e-5)
+    assert (DISJOINT in document["notes"]) is (count > 1 and sums == len(ground))
+
+
+def smooth(shape: tuple[int, int], transform: Affine, to_world: Transformer, *, phase: float) -> np.ndarray:
+    """Forest and other in waves of 400 m over the ground, and a wedge without a class."""
+    row, col = np.indices(shape) + 0.5
+    x, y = to_world.transform(*(transform * (col, row)))
+    labels = np.where(np.sin(x / 64 + phase) * np.cos(y / 64) > 0.2, 3, 0).astype(np.uint8)
+    labels[(row + col) < 0.3 * shape[0]] = 255
+    return labels
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_maps_of_two_zones_count_each_ground_once(rule: Rule, tmp_path: Path) -> None:
+    """Two UTM zones and a geographic grid against points every 3 m: the error is of seams, far below a pixel's row."""
+    centre = 12.0, 48.0  # where zones 32 and 33 meet
+    world = f"+proj=laea +lon_0={centre[0]} +lat_0={centre[1]}"
+    rng = np.random.default_rng(5)
+    maps: list[KnownLayer] = []
+    looked = []
+    for k, (crs, side, shift) in enumerate(
+        [("EPSG:32632", 10.0, -500), ("EPSG:32633", 10.0, 200), ("EPSG:4326", 1e-4, -100)]
+    ):
+        x, y = Transformer.from_crs(world, crs, always_xy=True).transform(shift, 900 - 300 * k)
+        transform = Affine(side, 0, x, 0, -side, y)
+        shape = (150 + 10 * k, 140)
+        labels = smooth(shape, transform, Transformer.from_crs(crs, world, always_xy=True), phase=0.4 * k)
+        confidence = np.where(labels == 255, 255, rng.integers(30, 90, labels.shape)).astype(np.uint8)
+        maps.append(make_map(tmp_path / str(k), labels, confidence, GeoBox(shape, transform, crs), recorded=k != 1))
+        looked.append((labels, confidence, transform, crs))
+    union = measure_union(maps, rule)
+    expected = look_at_points(looked, rule, world)
+    assert MIXED in union.notes
+    assert union.footprint_m2 == pytest.approx(sum(expected.values()), rel=2e-3)
+    assert union.nodata_m2 == pytest.approx(expected[255], rel=2e-2)
+    for k in LEGEND.ids:
+        assert union.area_m2[k] == pytest.approx(expected[k], rel=5e-3)
+    assert union.sum_of_footprints_m2 > 1.3 * union.footprint_m2
+
+
+def look_at_points(
+    looked: list[tuple[np.ndarray, np.ndarray, Affine, str]], rule: Rule, world: str
+) -> dict[int, float]:
+    """Square metres by class from points 3 m apart on an equal-area plane: each asks every map, in their order."""
+    step = 3.0
+    x, y = np.meshgrid(np.arange(-2500, 2500, step), np.arange(-2500, 2500, step))
+    final, best = np.full(x.shape, 254, np.uint8), np.full(x.shape, -1)
+    for labels, confidence, transform, crs in looked:
+        col, row = ~transform * Transformer.from_crs(world, crs, always_xy=True).transform(x, y)
+        inside = (row >= 0) & (row < labels.shape[0]) & (col >= 0) & (col < labels.shape[1])
+        row, col = np.where(inside, row, 0).astype(int), np.where(inside, col, 0).astype(int)
+        label, sure = labels[row, col], np.where(rule == "confident", confidence[row, col], 1).astype(int)
+        takes = inside & (label != 255) & ((final >= 254) | (sure > best))
+        final[inside & (final == 254)] = 255
+        final[takes], best[takes] = label[takes], sure[takes]
+    return {k: float((final == k).sum() * step**2) for k in (*LEGEND.ids, 255)}
+
+
+def test_ground_across_the_antimeridian_is_one(tmp_path: Path) -> None:
+    """The same ground as longitude 179.995 … 180.005, as -180.005 … -179.995, and in UTM zone 1."""
+    side, shape = 1e-4, (50, 100)
+    rng = np.random.default_rng(3)
+    labels, confidence = random_labels(rng, shape)
+    maps = []
+    for k, west in enumerate((179.995, -180.005)):
+        grid = GeoBox(shape, Affine(side, 0, west, 0, -side, 10.0), "EPSG:4326")
+        maps.append(make_map(tmp_path / str(k), labels, confidence, grid))
+    one = measure_union(maps[:1], "first")
+    both = measure_union(maps, "first")
+    assert (both.pixels, both.footprint_m2) == (one.pixels, pytest.approx(one.footprint_m2))
+    x, y = Transformer.from_crs("EPSG:4326", "EPSG:32601", always_xy=True).transform(-179.999, 9.9985)
+    inner = np.full((10, 20), 3, np.uint8)
+    grid = GeoBox(inner.shape, Affine(10, 0, x, 0, -10, y), "EPSG:32601")
+    utm = make_map(tmp_path / "utm", inner, inner, grid)
+    for order in ([*maps, utm], [utm, *maps]):
+        union = measure_union(order, "first")
+        assert union.footprint_m2 == pytest.approx(one.footprint_m2, rel=2e-3)
+
+
+def test_ground_around_a_pole_is_one(tmp_path: Path) -> None:
+    """A polar map over the pole, and the ring of longitudes beneath it: together no more than the cap."""
+    cap = np.full((80, 80), 3, np.uint8)
+    polar = make_map(tmp_path / "polar", cap, cap, GeoBox(cap.shape, Affine(1e4, 0, -4e5, 0, -1e4, 4e5), "EPSG:3413"))
+    ring = np.zeros((10, 360), np.uint8)
+    world = make_map(tmp_path / "ring", ring, ring, GeoBox(ring.shape, Affine(1, 0, -180, 0, -1, 90), "EPSG:4326"))
+    alone = measure_union([world], "first")
+    union = measure_union([world, polar], "first")
+    assert (union.pixels, union.area_m2) == ({0: 3600, 3: 0}, alone.area_m2)
+    other = measure_union([polar, world], "first")
+    assert other.footprint_m2 == pytest.approx(alone.footprint_m2, rel=0.05)
+    assert other.area_m2[3] == pytest.approx(measure_union([polar], "first").area_m2[3])
+
+
+def test_maps_apart_are_not_read(tmp_path: Path) -> None:
+    """What their runs recorded is summed, and that the sum is the union is said."""
+    rng = np.random.default_rng(1)
+    maps = []
+    for k in range(3):
+        grid = GeoBox((30, 30), PLACE * Affine.translation(30 * k, 0), UTM)
+        maps.append(make_map(tmp_path / str(k), *random_labels(rng, (30, 30)), grid))
+    summed = {k: sum(one.areas["classes"][n]["pixels"] for one in maps if one.areas) for n, k in enumerate(LEGEND.ids)}
+    for one in maps:
+        Path(one.layer.classmap.path).write_bytes(b"")  # nothing could be read of them
+    union = measure_union(maps, "first")
+    assert union.pixels == summed
+    assert union.notes == (DISJOINT,)
+
+
+def test_a_damaged_map_is_named(tmp_path: Path) -> None:
+    maps, _ = random_stack(tmp_path, 4, count=2)
+    path = Path(maps[0].layer.classmap.path)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ProductError, match=r"^0: classes\.tif cannot be opened .*: copy it again"):
+        measure_union([maps[0], maps[0]], "first")
