@@ -57,6 +57,19 @@ class ClusterSection(Section):
         return self
 
 
+class RemoteSection(Section):
+    """With how much patience files elsewhere are read. Which may be read is said by --allow-remote."""
+
+    timeout_s: float = Field(default=30.0, gt=0, description="of connecting, and of every wait for more bytes")
+    tries: int = Field(default=4, ge=1, le=20, description="tries of one request whose error may pass")
+    connections: int = Field(default=8, ge=1, le=64, description="requests at the same time")
+    sign_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s]*\{href\}[^\s]*$",
+        description="asked for signed addresses, as https://host/sign?href={href}; the answer is JSON with href",
+    )
+
+
 class Config(Section):
     """How to run on this machine."""
 
@@ -70,6 +83,7 @@ class Config(Section):
     panel_width: int = Field(
         default=4096, ge=512, multiple_of=512, description="width of the column strips a scene is walked in"
     )
+    remote: RemoteSection = Field(default=RemoteSection(), description="how files elsewhere are read")
     cluster: ClusterSection = Field(default=ClusterSection(), description="who works at the scenes of a batch")
 
     @property
