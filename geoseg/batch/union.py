@@ -1,9 +1,10 @@
-"""The scenes of a batch as one: areas with ground counted once, and the maps that a mosaic is made of."""
+"""The scenes of a batch as one: areas with ground counted once, and a mosaic of their maps."""
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from geoseg.batch.job import read_job
 from geoseg.batch.manifest import Part, read_manifest
@@ -12,6 +13,7 @@ from geoseg.batch.status import read_rows
 from geoseg.core.claimed import Rule
 from geoseg.core.union_area import UnionArea
 from geoseg.errors import ProductError
+from geoseg.workflows.mosaic import Mosaic, MosaicRequest, check_request, make_mosaic
 from geoseg.workflows.mosaic_input import KnownLayer, open_layer
 from geoseg.workflows.output_file import writing
 from geoseg.workflows.product import RECORD
@@ -23,7 +25,7 @@ TABLE: Final = "union.csv"
 
 
 def write_union(out: Path, rule: Rule, *, progress: Progress | None = None) -> UnionArea:
-    """Writes union.json and union.csv into a batch's folder, of the scenes that are done.
+    """Writes union.csv and union.json into a batch's folder, of the scenes that are done.
 
     Raises:
         ProductError: the folder holds no batch, no scene is done, or a product is damaged or lacks classes.tif.
@@ -31,14 +33,32 @@ def write_union(out: Path, rule: Rule, *, progress: Progress | None = None) -> U
     """
     maps, missing = done_layers(out, rule)
     union = measure_union(maps, rule, progress=progress)
-    document = union.to_json()
     if missing:
-        document["notes"].append(missing)
+        union = replace(union, notes=(*union.notes, missing))
     with writing(out / TABLE) as beside:
         beside.write_text(union.to_csv(), encoding="utf-8")
     with writing(out / UNION) as beside:
-        beside.write_text(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        beside.write_text(
+            json.dumps(union.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
+        )
     return union
+
+
+def write_mosaic(
+    out: Path, kind: Literal["vrt", "cog"], rule: Rule, *, progress: Progress | None = None
+) -> tuple[Mosaic, str | None]:
+    """(mosaic.vrt or mosaic.tif in a batch's folder, of the scenes that are done; what is to be said of the others).
+
+    Raises:
+        SettingsError: the scenes are not on one lattice, or a VRT cannot follow the rule.
+        ProductError: as `write_union`.
+        ResourceError: a file cannot be written.
+    """
+    path = out / ("mosaic.vrt" if kind == "vrt" else "mosaic.tif")
+    request = MosaicRequest(rule=rule, overwrite=True)
+    check_request(path, request)
+    layers, missing = done_layers(out, rule)
+    return make_mosaic(layers, path, request, progress=progress), missing
 
 
 def done_layers(out: Path, rule: Rule) -> tuple[list[KnownLayer], str | None]:

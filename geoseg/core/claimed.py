@@ -13,16 +13,17 @@ Bools = npt.NDArray[np.bool_]
 Rule = Literal["first", "latest", "confident"]
 RULES: Final[tuple[Rule, ...]] = get_args(Rule)
 RULE_TEXTS: Final[dict[Rule, str]] = {
-    "first": "Where maps overlap, ground counts for the first of them, in the order given, that has a class there.",
+    "first": "Where maps overlap, ground counts for the first of them that has a class there.",
     "latest": (
         "Where maps overlap, ground counts for the one acquired last that has a class there; maps without a date come "
-        "last, and those of one date in the order given."
+        "last, and of those of one moment the first."
     ),
     "confident": (
-        "Where maps overlap, ground has the class of the map that is most confident there; between equals, of the "
-        "first in the order given. A class that a rule of the definition decided has no confidence and yields to any."
+        "Where maps overlap, ground has the class of the map that is most confident there, and between equals that of "
+        "the first. A class that a rule of the definition decided has no confidence and yields to any."
     ),
 }
+"""`first` is of the maps as they are named, or of a batch as its manifest lists them."""
 
 
 def in_order(rule: Rule, acquired: list[str | None]) -> list[int]:

@@ -22,6 +22,7 @@ from geoseg.raster.classmap import read_classmap
 from geoseg.workflows.areas import AreaRequest, measure_areas
 from geoseg.workflows.mosaic import MosaicRequest, make_mosaic
 from geoseg.workflows.mosaic_grid import GridChoice
+from geoseg.workflows.mosaic_input import KnownLayer
 from geoseg.workflows.union import measure_union
 from tests.workflows.stacks import LEGEND, PLACE, UTM, make_map, paint, random_labels, random_stack
 
@@ -75,7 +76,7 @@ def test_it_is_a_cog_that_geoseg_reads(tmp_path: Path) -> None:
     maps[1] = replace(maps[1], sha256="ab" * 32)
     made = make_mosaic(maps, tmp_path / "mosaic.tif", MosaicRequest(rule="latest"))
     classmap = read_classmap(made.path)
-    assert (classmap.legend, classmap.named, classmap.grid.shape) == (LEGEND, True, (1300, 5100))
+    assert (classmap.legend, classmap.named, tuple(classmap.grid.shape)) == (LEGEND, True, (1300, 5100))
     with rasterio.open(made.path) as file:
         assert file.overviews(1)
         whole = file.read(1)
@@ -111,7 +112,7 @@ def test_a_vrt_moves_with_its_maps(tmp_path: Path) -> None:
 
 
 def test_maps_of_other_grids_are_read_at_the_centres_of_a_chosen_one(tmp_path: Path) -> None:
-    """Each pixel of the mosaic asks the maps one by one; the maps are of two zones, the grid of a third CRS or of one."""
+    """Each pixel of the mosaic asks the maps one by one; the maps are of two zones, the grid of neither or of one."""
     rng = np.random.default_rng(7)
     looked, maps = [], []
     for k, crs in enumerate(("EPSG:32632", "EPSG:32633")):
@@ -172,7 +173,7 @@ def test_what_cannot_be_one_map_is_refused(tmp_path: Path) -> None:
     renamed = replace(one, layer=replace(one.layer, classmap=replace(one.layer.classmap, legend=legend)))
     (tmp_path / "taken.tif").write_text("here")
     before = sorted(path.name for path in tmp_path.iterdir())
-    cases: list[tuple[list, str, MosaicRequest, str]] = [
+    cases: list[tuple[list[KnownLayer], str, MosaicRequest, str]] = [
         ([one, half], "x.tif", MosaicRequest(), "half is not on the lattice of one .*choose the grid"),
         ([one, renamed], "x.tif", MosaicRequest(), "other classes .0 water, 3 forest. than one"),
         ([one], "x.vrt", MosaicRequest(rule="confident"), "a VRT cannot choose by confidence"),
