@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from geoseg.batch.job import BatchJob
@@ -16,7 +16,7 @@ from geoseg.errors import GeosegError
 from geoseg.raster.classmap import read_classmap
 from geoseg.raster.safety import raster_env
 from geoseg.report.collection import ITEMS, ItemSummary
-from geoseg.report.item_table import has_item_tables, write_item_table
+from geoseg.report.item_table import ItemTable, has_item_tables
 from geoseg.report.stac import make_item
 from geoseg.workflows.output_file import writing
 
@@ -59,10 +59,7 @@ class Catalog:
 
     out: Path
     job: BatchJob
-    path: Path
-    """Where the items wait, one a line."""
-    write_line: Callable[[str], object]
-    flush: Callable[[], object]
+    table: ItemTable
     _summary: ItemSummary = field(default_factory=ItemSummary)
     _links: list[str] = field(default_factory=list)
     _seen: set[int] = field(default_factory=set)
@@ -83,7 +80,7 @@ class Catalog:
         ]
         moved = {**item, "id": name, "collection": self.name, "assets": assets, "links": links}
         self._summary.add(moved)
-        self.write_line(json.dumps(moved, separators=(",", ":")) + "\n")
+        self.table.add(moved)
         if is_file and len(self._links) <= _LINKED:
             self._links.append(f"{folder}/{_ITEM}")
 
@@ -93,27 +90,26 @@ class Catalog:
         Raises:
             ResourceError: the folder cannot be written.
         """
-        self.flush()
         folder = self.out / CATALOG
-        table = has_item_tables() and self._summary.count > 0
+        table = has_item_tables() and self.table.count > 0
         links = self._links if len(self._links) <= _LINKED else []
         collection = self._collection(links, table=table)
         if table:
             with writing(folder / ITEMS) as beside:
-                write_item_table(self.path, beside, collection)
+                self.table.write(beside, collection)
         else:
             (folder / ITEMS).unlink(missing_ok=True)
         with writing(folder / COLLECTION) as beside:
             beside.write_text(json.dumps(collection, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         names = [COLLECTION, *([ITEMS] if table else [])]
-        return tuple(folder / one for one in names), () if table or not self._summary.count else (NO_TABLE,)
+        return tuple(folder / one for one in names), () if table or not self.table.count else (NO_TABLE,)
 
     def _collection(self, links: list[str], *, table: bool) -> dict[str, Any]:
         job = self.job
         return self._summary.to_collection(
             name=self.name,
             title=f"Land cover of {Path(job.source).name or job.source}",
-            description=f"{self._summary.count:,} class maps that geoseg made with pipeline {job.pipeline.name} and "
+            description=f"{self.table.count:,} class maps that geoseg made with pipeline {job.pipeline.name} and "
             f"bundle {job.bundle}.",
             items=links,
             table=table,
@@ -143,5 +139,5 @@ def collecting(out: Path, job: BatchJob) -> Iterator[Catalog]:
     folder = out / CATALOG
     with translated(out):
         folder.mkdir(exist_ok=True)
-        with NamedTemporaryFile("w", encoding="utf-8", dir=folder, prefix=".items-", suffix=".tmp") as lines:
-            yield Catalog(out=out, job=job, path=Path(lines.name), write_line=lines.write, flush=lines.flush)
+        with TemporaryDirectory(dir=folder, prefix=".items-") as waiting, ItemTable(Path(waiting)) as table:
+            yield Catalog(out=out, job=job, table=table)

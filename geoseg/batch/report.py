@@ -52,6 +52,7 @@ def write_report(out: Path, progress: Progress | None = None) -> BatchReport:
         for row in read_rows(out):
             _add(row, overview, catalog)
             progress.advance()
+        progress.note(f"{catalog.table.count:,} items go into the catalog")
         written, remarks = catalog.write()
     files = (*results.files, *written, *([out / UNION] if union else []))
     gathered = Gathered(

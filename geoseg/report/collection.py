@@ -21,7 +21,6 @@ _OF_THE_FILE: Final = ("href", "file:checksum", "file:size")
 class ItemSummary:
     """What is known of the items seen so far."""
 
-    count: int = 0
     _longitudes: Longitudes = field(default_factory=Longitudes)
     _latitudes: list[float] = field(default_factory=list)
     _times: list[datetime] = field(default_factory=list)
@@ -33,7 +32,6 @@ class ItemSummary:
         """One item of STAC."""
         west, south, east, north = item["bbox"]
         properties = item["properties"]
-        self.count += 1
         self._longitudes.add(west, east)
         self._latitudes = [min([south, *self._latitudes]), max([north, *self._latitudes])]
         texts = (properties.get(key) for key in ("datetime", "start_datetime", "end_datetime"))
