@@ -13,7 +13,7 @@ from geoseg.raster.classmap import read_classmap
 from geoseg.raster.mosaic import Layer
 from geoseg.raster.safety import find_local_file, find_local_path, plain
 from geoseg.workflows.open_map import read_legend
-from geoseg.workflows.product import RECORD, read_product
+from geoseg.workflows.product import RECORD, check_bytes, read_product
 
 CLASSES: Final = "classes.tif"
 CONFIDENCE: Final = "confidence.tif"
@@ -45,12 +45,15 @@ def open_layer(
         name: what it is called in messages; None: the name of the folder or file.
 
     Raises:
-        InputError: there is no such map, its product is incomplete, or it has no confidence.
+        InputError: there is no such map, its product is incomplete or has other bytes than when it was made, or it has
+            no confidence.
     """
     path = find_local_path(source)
     folder = path if path.is_dir() else path.parent
     try:
         record = _record_of(path, folder)
+        if record is not None:
+            check_bytes(folder, record, (CLASSES, CONFIDENCE) if rule == "confident" else (CLASSES,))
         if path.is_dir():
             path = folder / CLASSES
         classmap = read_classmap(

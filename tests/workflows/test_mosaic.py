@@ -17,7 +17,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from geoseg.core.claimed import RULES, Rule
-from geoseg.errors import InputError, SettingsError
+from geoseg.errors import InputError, ProductError, SettingsError
 from geoseg.raster.classmap import read_classmap
 from geoseg.workflows.areas import AreaRequest, measure_areas
 from geoseg.workflows.mosaic import MosaicRequest, make_mosaic
@@ -196,3 +196,18 @@ def test_what_cannot_be_one_map_is_refused(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == before
     with pytest.raises(SettingsError, match="larger --res"):
         make_mosaic([one], tmp_path / "x.tif", MosaicRequest(grid=GridChoice(target=UTM, res=1e-8)))
+
+
+def test_a_block_that_cannot_be_read_names_its_map(tmp_path: Path) -> None:
+    """And leaves neither a mosaic nor what it was made of."""
+    maps, _ = random_stack(tmp_path, 3, count=2)
+    path = Path(maps[1].layer.classmap.path)
+    with rasterio.open(path) as file:
+        offset, size = (int(file.get_tag_item(f"BLOCK_{key}_0_0", "TIFF", bidx=1)) for key in ("OFFSET", "SIZE"))
+    content = bytearray(path.read_bytes())
+    content[offset : offset + size] = bytes(size)
+    path.write_bytes(content)
+    before = sorted(one.name for one in tmp_path.iterdir())
+    with pytest.raises(ProductError, match=r"^1: classes\.tif is damaged in rows 0 to \d+ .*: make it again$"):
+        make_mosaic(maps, tmp_path / "x.tif", MosaicRequest(rule="confident"))
+    assert sorted(one.name for one in tmp_path.iterdir()) == before
