@@ -60,6 +60,11 @@ class Place:
         return self.out / "manifest.parquet"
 
     @property
+    def signatures(self) -> Path:
+        """The queries of signed addresses: secrets."""
+        return self.out / "signatures.json"
+
+    @property
     def lists(self) -> Path:
         """A list file for every scene of several files."""
         return self.out / "lists"

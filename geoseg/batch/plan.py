@@ -1,5 +1,6 @@
 """A new batch: its scenes listed and its settings frozen, so that every shard and resumption does the same work."""
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -11,10 +12,14 @@ from geoseg import __version__
 from geoseg.batch.job import BatchJob, ZoneSource, check_same, read_job, write_job
 from geoseg.batch.manifest import freeze
 from geoseg.batch.place import Place, locked
+from geoseg.batch.signatures import write_signatures
 from geoseg.batch.source import find_scenes
+from geoseg.batch.source_remote import look_at
 from geoseg.config import Config
 from geoseg.errors import GeosegError, ProductError
 from geoseg.pipeline import Pipeline
+from geoseg.raster.remote import RemoteAccess, is_remote, redact
+from geoseg.raster.remote_files import remote_access
 from geoseg.workflows.freeze import freeze_pipeline
 from geoseg.workflows.parts import in_parts, part_width
 from geoseg.workflows.plan import OUTPUT_VERSION, Request, plan_scene
@@ -32,6 +37,8 @@ class BatchRequest:
     zones: ZoneFile | None = None
     """Polygons to measure areas by."""
     allow_large: bool = False
+    allow_remote: tuple[str, ...] = ()
+    """Hosts and buckets that may be read; `*`: any."""
     argv: tuple[str, ...] = ()
 
 
@@ -61,16 +68,23 @@ def plan_batch(request: BatchRequest, out: Path) -> Planned:
         "bundle_sha256": frozen.bundle_sha256,
         "output_version": OUTPUT_VERSION,
         "allow_large": request.allow_large,
+        "allow_remote": request.allow_remote,
         "block": part_width(request.config.cluster.block) if request.config.cluster.block else 0,
         "zones": None if request.zones is None else _freeze_zones(request.zones),
     }
-    with _planning(place):
+    allowed = RemoteAccess.of(request.allow_remote, request.config.remote)
+    with _planning(place), remote_access(allowed) as remote:
         if place.job.exists():
             job = read_job(out)
             check_same(job, job.model_copy(update=settings).settings, out)
+            if place.signatures.exists():
+                deque(find_scenes(request.source), maxlen=0)  # for its newer signatures
+                write_signatures(place, remote.queries)
             return Planned(job=job, is_new=False)
         count = partial(_count_parts, request, frozen.pipeline)
-        manifest = freeze(find_scenes(request.source), place, split=count if request.config.cluster.block else _one)
+        found = look_at(find_scenes(request.source))
+        manifest = freeze(found, place, split=count if request.config.cluster.block else _one)
+        write_signatures(place, remote.queries)
         facts = {"geoseg": __version__, "bundle": frozen.bundle, "versions": versions(), "argv": request.argv}
         listed = {"scenes": manifest.scenes, "manifest_sha256": manifest.sha256, "created": datetime.now(UTC)}
         job = BatchJob.model_validate({**settings, **facts, **listed})
@@ -118,7 +132,7 @@ def _planning(place: Place) -> Iterator[None]:
 
 def _source_name(source: str) -> str:
     """The same source is called the same wherever the command is given."""
-    return source if source == "-" else str(Path(source).absolute())
+    return redact(source) if source == "-" or is_remote(source) else str(Path(source).absolute())
 
 
 def _check_free(place: Place) -> None:

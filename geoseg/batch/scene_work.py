@@ -13,6 +13,7 @@ from geoseg.batch.job import BatchJob, read_job
 from geoseg.batch.manifest import Part, fingerprint
 from geoseg.batch.place import Place
 from geoseg.batch.product_row import describe, find_product
+from geoseg.batch.signatures import remote_scenes
 from geoseg.batch.worker import JobError
 from geoseg.config import Config
 from geoseg.errors import BusyError, InputError, OffMapError, ProductError, SceneError
@@ -28,9 +29,15 @@ def run_scene(out: Path, ticket: Ticket, config: Config) -> Mapping[str, Any]:
 
     Raises:
         SceneError: the scene is not there, has changed since the manifest was frozen, or is refused.
+        NetworkError: its server does not answer, again and again.
         JobError: this machine has another bundle or other zones than the batch was frozen with.
     """
     job, place = _job(out, Place(out=out).job.stat().st_mtime_ns), Place(out=out)
+    with remote_scenes(place, job, config):
+        return _make(job, place, ticket, config)
+
+
+def _make(job: BatchJob, place: Place, ticket: Ticket, config: Config) -> Mapping[str, Any]:
     part = Part.parse(ticket.uri)
     _check_unchanged(ticket, part.uri)
     plan = _plan(job, part, config)
@@ -38,13 +45,13 @@ def run_scene(out: Path, ticket: Ticket, config: Config) -> Mapping[str, Any]:
     record = find_product(folder)
     if record is not None and record.job == plan.job:
         shutil.rmtree(place.part(ticket.scene, 0).parent, ignore_errors=True)
-        return {**describe(record), "output": str(folder.relative_to(out)), "skipped": True}
+        return {**describe(record), "output": str(folder.relative_to(place.out)), "skipped": True}
     folder.parent.mkdir(parents=True, exist_ok=True)
     if part.count == 1:
         done = segment(plan, folder, overwrite=True, networks=_networks())
-        return {**describe(done.record), "output": str(folder.relative_to(out))}
+        return {**describe(done.record), "output": str(folder.relative_to(place.out))}
     _run_part(plan, part, ticket, place)
-    return {"job": plan.job, "areas": {}, "output": str(folder.relative_to(out))}
+    return {"job": plan.job, "areas": {}, "output": str(folder.relative_to(place.out))}
 
 
 def _run_part(plan: ScenePlan, part: Part, ticket: Ticket, place: Place) -> None:

@@ -6,25 +6,24 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from geoseg.batch.found import SUFFIXES, Found
+from geoseg.batch.source_remote import is_prefix, join, list_prefix, next_page, read_document
 from geoseg.errors import SceneError, SettingsError
+from geoseg.raster.remote import is_remote, redact
+from geoseg.raster.remote_files import adopt
 
-SUFFIXES: Final = (".tif", ".tiff", ".jp2", ".j2k")
+__all__ = ["Found", "find_scenes"]
+
+Base = Path | str
+"""What names in a document are relative to: a folder, or the address of the document."""
+
 OURS: Final = ("batch.json", ".geoseg-run", "run.json")
 """A folder with one of these holds results; it is no source of scenes."""
 _MAX_STAC_BYTES: Final = 2**30
 _RASTER_TYPES: Final = ("image/tiff", "image/jp2", "image/vnd.stac.geotiff")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """A scene of an archive."""
-
-    files: tuple[str, ...]
-    """Absolute paths: one raster or folder of bands, or the several rasters of a STAC item."""
 
 
 def find_scenes(source: str) -> Iterator[Found]:
@@ -33,17 +32,18 @@ def find_scenes(source: str) -> Iterator[Found]:
     Args:
         source: a folder (every raster below it), a glob, `-` (paths on standard input), a .txt list, a .csv or
             .parquet with a column `uri`, or a STAC item, item collection or collection (.json, .geojson). Paths in a
-            file are relative to that file.
+            file are relative to that file. Where `remote_access` allows it also s3://bucket/prefix, the address of a
+            raster or of a STAC document, and addresses in all of these.
 
     Raises:
         SettingsError: it is none of these.
-        SceneError: a name in it is remote or not a path.
+        SceneError: a name in it is an address that may not be read, or not a path.
     """
     path = Path(source)
     if source == "-":
         return _lines(sys.stdin, Path.cwd())
-    if "://" in source:
-        raise _remote(source)
+    if is_remote(source):
+        return _remote(source)
     if path.is_dir():
         return _folder(path)
     if path.is_file():
@@ -68,17 +68,28 @@ def _file(path: Path) -> Iterator[Found]:
     raise SettingsError(f"{path}: a source ends in .txt, .csv, .parquet, .json or .geojson, or is a folder or a raster")
 
 
-def _one(name: str, folder: Path) -> Found:
-    if "://" in name and not name.startswith("file://"):
-        raise _remote(name)
+def _remote(source: str) -> Iterator[Found]:
+    if is_prefix(source):
+        return list_prefix(source)
+    if source.partition("?")[0].lower().endswith(SUFFIXES):
+        return iter([Found(files=(adopt(source),))])
+    return _stac(source, read_document(source))
+
+
+def _one(name: str, base: Base) -> Found:
+    return Found(files=(_resolve(name, base),))
+
+
+def _resolve(name: str, base: Base) -> str:
+    """A name in a document as an absolute path or an address; the signature of an address is kept elsewhere."""
+    if isinstance(base, str):
+        return adopt(join(base, name))
+    if is_remote(name):
+        return adopt(name)
     local = name.removeprefix("file://")
     if not local.isprintable():
         raise SceneError(f"{local!r} is no name of a scene: it has control characters")
-    return Found(files=(os.path.abspath(folder / local),))
-
-
-def _remote(name: str) -> SceneError:
-    return SceneError(f"{name.partition('?')[0]} is remote, which is not read: copy it or mount it, and give its path")
+    return os.path.abspath(base / local)
 
 
 def _folder(folder: Path) -> Iterator[Found]:
@@ -153,38 +164,50 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _stac(path: Path, document: dict[str, Any]) -> Iterator[Found]:
-    """Of a collection or catalog the items it links, also through further catalogs, each file once."""
-    seen = {path.resolve()}
-    waiting = [(path, document)]
+def _stac(place: Base, document: dict[str, Any]) -> Iterator[Found]:
+    """Of a collection or catalog the items it links, also through further catalogs, each document once."""
+    seen = {str(place.resolve()) if isinstance(place, Path) else place}
+    waiting = [(place, document)]
     while waiting:
         place, content = waiting.pop(0)
+        links: list[str] = []
         if content.get("type") == "Feature":
             yield _item(place, content)
         elif content.get("type") == "FeatureCollection":
             yield from (_item(place, item) for item in content.get("features", []))
+            page = next_page(content, str(place)) if isinstance(place, str) else None
+            links = [page] if page else []
         elif content.get("type") in {"Collection", "Catalog"}:
-            for link in content.get("links", []):
-                if link.get("rel") in {"item", "items", "child"}:
-                    linked = Path(_one(str(link.get("href")), place.parent).files[0]).resolve()
-                    if linked not in seen:
-                        seen.add(linked)
-                        waiting.append((linked, _read_json(linked)))
+            linked = (one for one in content.get("links", []) if one.get("rel") in {"item", "items", "child"})
+            links = [str(one.get("href")) for one in linked]
         else:
             raise SettingsError(
-                f"{place} is no STAC document (type {content.get('type')!r}): give an item or collection"
+                f"{redact(str(place))} is no STAC document (type {content.get('type')!r}): give an item or collection"
             )
+        for link in links:
+            name = _document(link, place)
+            if str(name) not in seen:
+                seen.add(str(name))
+                waiting.append((name, read_document(name) if isinstance(name, str) else _read_json(name)))
 
 
-def _item(place: Path, item: dict[str, Any]) -> Found:
+def _document(link: str, place: Base) -> Base:
+    """A document that another one links: a path, or an address with its query."""
+    if isinstance(place, str):
+        return join(place, link)
+    return link if is_remote(link) else Path(_resolve(link, place.parent)).resolve()
+
+
+def _item(place: Base, item: dict[str, Any]) -> Found:
     """The data of an item: its rasters with role data, or all its rasters where no asset has a role."""
     assets = [one for one in item.get("assets", {}).values() if _is_raster(one)]
     data = [one for one in assets if "data" in (one.get("roles") or ())]
     chosen = data or [one for one in assets if not one.get("roles")]
     if not chosen:
-        raise SceneError(f"{place}: item {item.get('id')!r} has no raster asset with role data: give it that role")
-    files = (_one(str(one.get("href")), place.parent).files[0] for one in chosen)
-    return Found(files=tuple(dict.fromkeys(files)))
+        shown = redact(str(place))
+        raise SceneError(f"{shown}: item {item.get('id')!r} has no raster asset with role data: give it that role")
+    base = place if isinstance(place, str) else place.parent
+    return Found(files=tuple(dict.fromkeys(_resolve(str(one.get("href")), base) for one in chosen)))
 
 
 def _is_raster(asset: dict[str, Any]) -> bool:

@@ -8,13 +8,26 @@ import click
 from geoseg.cli.batch_options import plan_of, run_options_of
 from geoseg.cli.batch_show import failures, repair, report, script, status
 from geoseg.cli.options import (
+    RemoteCommand,
     config_options,
     json_option,
     pipeline_options,
+    remote_option,
     zone_options,
 )
 
-FROZEN = ("pipeline", "model", "bands", "radiometry", "definition", "overrides", "products", "zones", "allow_large")
+FROZEN = (
+    "pipeline",
+    "model",
+    "bands",
+    "radiometry",
+    "definition",
+    "overrides",
+    "products",
+    "zones",
+    "allow_large",
+    "allow_remote",
+)
 products_option = click.option(
     "--products",
     help="classes,confidence,areas,polygons,report: what each scene leaves; a report only where it is named.",
@@ -29,17 +42,19 @@ def batch() -> None:
     """An archive of scenes: a crash, a bad scene or a closed laptop costs minutes; the same command resumes.
 
     SOURCE is a folder, a quoted glob, a .txt list (- for standard input), a .csv or .parquet with a column uri, or
-    a STAC item, item collection or collection. OUT takes a product for each scene, and the ledger.
+    a STAC item, item collection or collection; with --allow-remote also s3://bucket/prefix or an address. OUT takes
+    a product for each scene, and the ledger.
     """
 
 
-@batch.command()
+@batch.command(cls=RemoteCommand)
 @click.argument("source")
 @click.argument("out", type=click.Path(path_type=Path))
 @pipeline_options
 @zone_options
 @products_option
 @large_option
+@remote_option
 @config_options
 @json_option
 def plan(source: str, out: Path, *, as_json: bool, **chosen: Any) -> None:
@@ -54,12 +69,13 @@ def plan(source: str, out: Path, *, as_json: bool, **chosen: Any) -> None:
         click.echo(str(out))
 
 
-@batch.command()
+@batch.command(cls=RemoteCommand)
 @click.argument("places", nargs=-1, required=True, metavar="[SOURCE] OUT")
 @pipeline_options
 @zone_options
 @products_option
 @large_option
+@remote_option
 @config_options
 @click.option("--shard", default="0/1", help="I/N: this part of the scenes, I from 0; each part has its own ledger.")
 @click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler, tls://HOST:PORT.")

@@ -18,6 +18,7 @@ def plan_of(source: str, out: Path, chosen: dict[str, Any]) -> "Planned":
     """The batch that the options describe, planned in `out`; what is to be known of it is said on stderr."""
     from geoseg.batch.plan import BatchRequest, plan_batch
     from geoseg.presets import load_config
+    from geoseg.raster.remote import redact
 
     pipeline = resolve_pipeline(
         chosen["pipeline"],
@@ -34,7 +35,8 @@ def plan_of(source: str, out: Path, chosen: dict[str, Any]) -> "Planned":
         config=config,
         zones=zones_of(chosen),
         allow_large=chosen["allow_large"],
-        argv=tuple(sys.argv),
+        allow_remote=chosen["allow_remote"],
+        argv=tuple(map(redact, sys.argv)),
     )
     planned = plan_batch(request, out)
     for note in planned.notes:

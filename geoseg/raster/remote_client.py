@@ -99,14 +99,14 @@ class RemoteClient:
             raise _changed(address)
         return part
 
-    def read_document(self, address: Address, *, most: int) -> bytes:
-        """A whole small file.
+    def read_document(self, address: Address, *, most: int, query: str = "") -> bytes:
+        """A whole small file, or the answer to a query.
 
         Raises:
             SceneError: it is refused, or larger than `most` bytes.
             NetworkError: the server does not answer, again and again.
         """
-        answer = self._get(address, {}, most=most)
+        answer = self._get(address, {}, most=most, query=query)
         if not answer.whole:
             raise SceneError(f"{address.uri} is larger than {most} bytes: copy it and give its path")
         return answer.body
@@ -123,9 +123,16 @@ class RemoteClient:
             yield from keys
 
     def _get(
-        self, address: Address, headers: dict[str, str], *, most: int, query: Mapping[str, str] | None = None
+        self, address: Address, headers: dict[str, str], *, most: int, query: Mapping[str, str] | str | None = None
     ) -> Answer:
-        """The answer to a request, which is repeated while its error may pass."""
+        """The answer to a request, which is repeated while its error may pass.
+
+        Args:
+            address: of the file, or of what is asked.
+            headers: besides those of the signature.
+            most: bytes of the answer.
+            query: of S3 what is asked of the bucket, else of the address itself; None: that of its signature.
+        """
         self.access.check(address)
         for attempt in range(1, self.access.tries + 1):
             wait = min(0.25 * 4 ** (attempt - 1), _LONGEST_WAIT_S)
@@ -144,10 +151,11 @@ class RemoteClient:
         raise NetworkError(f"{address.uri}: not tried: remote.tries is {self.access.tries}")
 
     def _renewed(
-        self, address: Address, headers: dict[str, str], *, most: int, query: Mapping[str, str] | None
+        self, address: Address, headers: dict[str, str], *, most: int, query: Mapping[str, str] | str | None
     ) -> Answer:
         """An answer; where it is a refusal, that after the signature, the region and the place were looked up again."""
-        answer = self._follow(self._target(address, query), address, headers, most)
+        keep = query is None
+        answer = self._follow(self._target(address, query), address, headers, most=most, keep=keep)
         if address.scheme == "s3":
             region = answer.headers.get("x-amz-bucket-region")
             if answer.status < 300 or region is None or region == self._region(address.host):
@@ -155,17 +163,18 @@ class RemoteClient:
             self._regions[address.host] = region
         elif answer.status not in _FORBIDDEN or not self._forget(address):
             return answer
-        return self._follow(self._target(address, query), address, headers, most)
+        return self._follow(self._target(address, query), address, headers, most=most, keep=keep)
 
-    def _follow(self, target: Target, address: Address, headers: dict[str, str], most: int) -> Answer:
+    def _follow(self, target: Target, address: Address, headers: dict[str, str], *, most: int, keep: bool) -> Answer:
         for _ in range(_HOPS):
             answer = self.connections.get(target, headers, most=most, shown=address.uri)
             there = answer.headers.get("Location")
             if address.scheme == "s3" or answer.status not in _REDIRECTS or there is None:
                 return answer
             target = self._redirected(address, target, there)
-            with self._lock:
-                self._places[address.uri] = target
+            if keep:
+                with self._lock:
+                    self._places[address.uri] = target
         raise Refused(f"{address.uri} is redirected more than {_HOPS} times: give the address it leads to", 310)
 
     def _redirected(self, address: Address, target: Target, there: str) -> Target:
@@ -180,9 +189,11 @@ class RemoteClient:
         except (SceneError, ValueError) as error:
             raise Refused(f"{address.uri} is redirected to {redact(url)}, which is refused ({error})", 310) from error
 
-    def _target(self, address: Address, query: Mapping[str, str] | None) -> Target:
+    def _target(self, address: Address, query: Mapping[str, str] | str | None) -> Target:
         if address.scheme == "s3":
-            return self._s3_target(address, query)
+            return self._s3_target(address, query if isinstance(query, Mapping) else None)
+        if isinstance(query, str):
+            return Target.of(f"{address.uri}?{query}", private=self.access.names(address.host))
         with self._lock:
             known = self._places.get(address.uri)
         if known is not None:

@@ -4,7 +4,7 @@ import io
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Final, Protocol
@@ -26,6 +26,8 @@ _MOST_AHEAD: Final = 32
 _GAP: Final = 2**16
 """Bytes between two ranges that are rather read than asked for apart."""
 _MOST_SPAN: Final = 2**23
+_MOST_KEPT: Final = 2**23
+"""Bytes of blocks of a file that are kept: what a small scene is read twice for."""
 _NAME: Final = "remote"
 
 
@@ -45,6 +47,7 @@ class RemoteFile:
         self.version = version
         self._client = client
         self._chunks: OrderedDict[int, bytes] = OrderedDict()
+        self._spans: OrderedDict[int, bytes] = OrderedDict()
         self._ahead = 1
         self._next = 0
         self._lock = threading.Lock()
@@ -77,18 +80,26 @@ class RemoteFile:
         return data[start - first * CHUNK : stop - first * CHUNK]
 
     def fetch(self, ranges: Iterable[tuple[int, int]]) -> list[tuple[int, bytes]]:
-        """(start, bytes) of spans that cover ranges (start, stop), asked for side by side; nothing of it is kept.
+        """(start, bytes), by start, of spans that cover ranges (start, stop), asked for side by side.
+
+        The latest few megabytes are kept.
 
         Raises:
             SceneError: the file is refused, or has changed.
             NetworkError: no answer, again and again.
         """
-        spans = list(_merge(ranges, self.size))
-        if len(spans) < 2:
-            return [(start, self._ask(start, stop)) for start, stop in spans]
-        with ThreadPoolExecutor(min(len(spans), self._client.access.connections)) as pool:
+        with self._lock:
+            held = dict(self._spans)
+        missing = [one for one in ranges if not _covers(held, *one)]
+        spans = list(_merge(missing, self.size))
+        with ThreadPoolExecutor(max(1, min(len(spans), self._client.access.connections))) as pool:
             data = list(pool.map(lambda span: self._ask(*span), spans))
-        return [(start, one) for (start, _), one in zip(spans, data, strict=True)]
+        held.update((start, one) for (start, _), one in zip(spans, data, strict=True))
+        with self._lock:
+            self._spans.update(held)
+            while sum(map(len, self._spans.values())) > _MOST_KEPT and self._spans:
+                self._spans.popitem(last=False)
+        return sorted(held.items())
 
     def _held(self, first: int, last: int) -> Iterator[tuple[int, bytes]]:
         for k in range(first, last + 1):
@@ -297,6 +308,10 @@ class _Opener:
 
     def size(self, path: str) -> int:
         return self._view.file.size
+
+
+def _covers(spans: Mapping[int, bytes], start: int, stop: int) -> bool:
+    return any(begin <= start and stop <= begin + len(data) for begin, data in spans.items())
 
 
 def _merge(ranges: Iterable[tuple[int, int]], size: int) -> Iterator[tuple[int, int]]:

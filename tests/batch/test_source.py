@@ -112,7 +112,8 @@ def test_an_item_of_several_rasters_is_one_scene(archive: Path) -> None:
         ("x.json", {"type": "Topology"}, r"no STAC document \(type 'Topology'\)"),
         ("x.json", {"type": "Feature", "id": "x", "assets": {}}, "no raster asset with role data"),
         ("x.parquet", "x", "is not Parquet"),
-        ("x.txt", "s3://bucket/x.tif?sig=secret", "^s3://bucket/x.tif is remote"),
+        ("x.txt", "s3://bucket/x.tif?sig=secret", "^s3://bucket/x.tif has a query"),
+        ("x.txt", "https://h.org/x.tif?sig=secret", "^https://h.org/x.tif is remote: pass --allow-remote=h.org"),
         ("x.txt", "a\x1b[31m.tif", "control characters"),
     ],
 )
@@ -126,5 +127,5 @@ def test_what_is_no_source_is_refused(tmp_path: Path, name: str, content: Any, m
 
 
 def test_a_bucket_is_refused_with_the_remedy() -> None:
-    with pytest.raises(SceneError, match="copy it or mount it"):
+    with pytest.raises(SceneError, match="s3://bucket/prefix is remote: pass --allow-remote=bucket to read it"):
         found("s3://bucket/prefix")
