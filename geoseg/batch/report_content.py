@@ -10,6 +10,7 @@ from geoseg.batch.job import BatchJob
 from geoseg.batch.overview import Overview
 from geoseg.batch.results import Results
 from geoseg.batch.status import BatchStatus
+from geoseg.raster.remote import redact
 from geoseg.raster.safety import plain
 from geoseg.report.batch_content import BatchContent, ClassSum
 from geoseg.report.facts import Fact
@@ -111,7 +112,7 @@ def _provenance(job: BatchJob) -> tuple[Fact, ...]:
     versions = ", ".join(f"{name} {version}" for name, version in job.versions.items())
     return (
         Fact(label="Planned", value=moment(job.created.astimezone(UTC)), note=f"by geoseg {job.geoseg}"),
-        *([_code("Command", plain(" ".join(job.argv)))] if job.argv else []),
+        *([_code("Command", plain(redact(" ".join(job.argv))))] if job.argv else []),
         _code("Job", job.digest),
         _code("Manifest, sha256", job.manifest_sha256),
         _code("Pipeline digest", job.pipeline.digest()),
