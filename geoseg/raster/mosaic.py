@@ -22,8 +22,8 @@ from geoseg.raster.safety import open_raster, plain
 
 Labels = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
-_MAX_OPEN: Final = 24
-"""Files kept open: neighbours are read again and again."""
+_MAX_OPEN: Final = 8
+"""Files kept open, at about 3 MB each: neighbours are read again and again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,9 +132,9 @@ class LayerReader:
             known = np.zeros(256, np.bool_)
             known[[*ids, NODATA]] = True
             self._known[ids] = known
-        unknown = np.flatnonzero(np.bincount(labels.ravel(), minlength=256)[~self._known[ids]])
-        if unknown.size:
-            value = int(np.flatnonzero(~self._known[ids])[unknown[0]])
+        known = self._known[ids]
+        if not known[labels].all():
+            value = int(labels[~known[labels]][0])
             raise ProductError(f"it holds value {value}, which its legend does not name {ids}: give --legend")
 
 

@@ -32,7 +32,7 @@ from geoseg.workflows.progress import Progress, Silent
 Labels = npt.NDArray[np.uint8]
 _PANEL: Final = 8 * BLOCK
 """Columns put together at a time: memory does not grow with the width of the mosaic."""
-_CACHE_MB: Final = 64
+_CACHE_MB: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Areas of maps that overlap, each square metre of ground counted once; how the maps become one is `mosaic`."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,6 +31,8 @@ from geoseg.workflows.progress import Progress, Silent
 
 _UNTOUCHED: Final = 254
 """In memory: a pixel of which nothing is to be counted."""
+_CACHE_MB: Final = 16
+"""More would be faster by nothing: a block is asked for again soon or not at all."""
 _SIDE: Final = (512, 2048)
 """(rows, columns) looked at together."""
 DISJOINT: Final = "No map overlaps another: the sum over the maps is the area of their union."
@@ -58,7 +60,7 @@ def measure_union(maps: Sequence[KnownLayer], rule: Rule, *, progress: Progress 
     neighbours = Neighbours(balls_of(one.layer.classmap.grid for one in order))
     tell.begin("scenes", len(order))
     shares: list[_Share] = []
-    with raster_env(), LayerReader() as reader:
+    with raster_env(cache_mb=_CACHE_MB), LayerReader() as reader:
         for index in range(len(order)):
             shares.append(_Count(order, index, neighbours, rule).share(reader))
             tell.advance()
@@ -128,10 +130,12 @@ class _Count:
         """(all pixels if wanted, those that do not count as what they are, what some of them count as)."""
         pixel_area = PixelArea(self.grid)
         whole = lost = gained = AreaTally.zero()
-        for window in _windows(*self.grid.shape):
-            near = {k: place for k, place in self.places.items() if common(window, place.window)}
-            if not near and not everything:
+        for block in _windows(*self.grid.shape):
+            meets = {k: part for k, one in self.places.items() if (part := common(block, one.window))}
+            if not meets and not everything:
                 continue
+            near = {k: self.places[k] for k in meets}
+            window = block if everything else _around(meets.values())
             seen = reader.read(self.me.layer, window)
             if everything:
                 whole += tally_labels(seen.labels, window, pixel_area)
@@ -206,10 +210,25 @@ def _windows(height: int, width: int) -> Iterator[Window]:
             yield Window(row=row, col=col, height=_SIDE[0], width=_SIDE[1]).clip(height, width)
 
 
+def _around(windows: Iterable[Window]) -> Window:
+    """The smallest window that holds all of them."""
+    edges = [(one.row, one.col, -one.row_stop, -one.col_stop) for one in windows]
+    row, col, row_stop, col_stop = (min(values) for values in zip(*edges, strict=True))
+    return Window(row=row, col=col, height=-row_stop - row, width=-col_stop - col)
+
+
 def _tally_where(labels: Labels, where: npt.NDArray[np.bool_], window: Window, pixel_area: PixelArea) -> AreaTally:
     if not where.any():
         return AreaTally.zero()
-    tally = tally_labels(np.where(where, labels, np.uint8(_UNTOUCHED)), window, pixel_area)
+    rows, cols = np.flatnonzero(where.any(axis=1)), np.flatnonzero(where.any(axis=0))
+    part = Window(
+        row=window.row + int(rows[0]),
+        col=window.col + int(cols[0]),
+        height=int(rows[-1] - rows[0]) + 1,
+        width=int(cols[-1] - cols[0]) + 1,
+    )
+    inner = part.slices_in(window)
+    tally = tally_labels(np.where(where[inner], labels[inner], np.uint8(_UNTOUCHED)), part, pixel_area)
     pixels = {k: n for k, n in tally.pixels.items() if k != _UNTOUCHED}
     return AreaTally(pixels=pixels, units={k: tally.units[k] for k in pixels}, unit_m2=tally.unit_m2)
 
