@@ -9,15 +9,21 @@ from typing import Any, Final
 
 from geoseg.batch.manifest import Part
 from geoseg.batch.status import FAILED
-from geoseg.raster.safety import plain
+from geoseg.errors import GeosegError
+from geoseg.raster.remote import is_remote
+from geoseg.raster.safety import plain, raster_env
+from geoseg.raster.scene import SceneOptions, open_scene
 from geoseg.report.batch_content import FailureGroup, SceneRow
 from geoseg.report.batch_map import ArchiveMap, Place
 from geoseg.report.batch_page import SHOWN_ROWS
+from geoseg.report.footprint import Footprint, find_footprint
 
 _EXAMPLES: Final = 20
 """Scenes shown of a class of error."""
 _GROUPS: Final = 50
 """Classes of error shown."""
+_LOOKED_AT: Final = 500
+"""Scenes that failed whose files are opened for the place they lie at."""
 _LONGEST: Final = 600
 """Characters shown of an error or a path."""
 _NAMED: Final = 1000
@@ -44,6 +50,7 @@ class Overview:
     ended: float = -math.inf
     lost: int = 0
     """Scenes that are done but whose product is no longer there or not whole."""
+    _looked: int = 0
     _codes: Counter[str] = field(default_factory=Counter)
     _examples: dict[str, list[SceneRow]] = field(default_factory=dict)
 
@@ -65,6 +72,9 @@ class Overview:
             self._add_areas(areas)
         if item is not None:
             self._add_item(item, shown)
+        elif state == "failed" and self._looked < _LOOKED_AT:
+            self._looked += 1
+            self._add_place(find_place(part.uri), shown)
 
     def failures(self) -> tuple[FailureGroup, ...]:
         """By class of error, the most frequent first."""
@@ -105,6 +115,10 @@ class Overview:
         for one in areas.get("classes", []):
             self.pixels[one["id"]] += one["pixels"] or 0
 
+    def _add_place(self, found: Footprint | None, shown: SceneRow) -> None:
+        if found is not None:
+            self.map.add(Place(title=shown.title, state=shown.state, footprint=found.geometry, bbox=found.bbox))
+
     def _add_item(self, item: dict[str, Any], shown: SceneRow) -> None:
         classified = math.fsum(shown.areas_m2.values())
         shares = {k: area / classified for k, area in shown.areas_m2.items()} if classified else {}
@@ -121,6 +135,20 @@ class Overview:
         )
         if not self.colors:
             self.colors = _colors(item)
+
+
+def find_place(uri: str) -> Footprint | None:
+    """Where the scene of an archive lies by its own file; None if that is remote, gone or cannot be read.
+
+    Not for scenes in which a worker died: what ended one process would end another.
+    """
+    if is_remote(uri):
+        return None
+    try:
+        with raster_env():
+            return find_footprint(open_scene(uri, options=SceneOptions(allow_large=True)).grid)
+    except GeosegError:
+        return None
 
 
 def _colors(item: dict[str, Any]) -> dict[int, str]:

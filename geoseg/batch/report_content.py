@@ -63,6 +63,7 @@ def make_content(out: Path, found: Gathered) -> BatchContent:
         rows=tuple(overview.rows),
         seconds=make_histogram(overview.seconds),
         map=overview.map.to_json(),
+        unplaced=0 if job.block else max(0, status.scenes - overview.map.count),
         facts=_facts(found),
         provenance=_provenance(job),
         remarks=(*found.remarks, *_lost(overview)),

@@ -86,6 +86,8 @@ class BatchContent:
     """Of scenes that were done."""
     map: dict[str, Any] | None = None
     """`ArchiveMap.to_json()`."""
+    unplaced: int = 0
+    """Scenes that are not on the map."""
     facts: tuple[Fact, ...] = ()
     provenance: tuple[Fact, ...] = ()
     remarks: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import sqlite3
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from geoseg.batch.event import Record, Ticket
+from geoseg.batch.event import Record, State, Ticket
 from geoseg.batch.job import BatchJob, ZoneSource, write_job
 from geoseg.batch.ledger import Ledger
 from geoseg.batch.manifest import freeze, read_manifest
@@ -164,6 +165,26 @@ def test_the_page_says_what_the_tables_say(out: Path) -> None:
     assert ["bad.tif", "failed", "no <bands>"] in page.rows
     assert document["status"]["counts"]["failed"] == 1
     assert [path.name for path in report.files if not path.is_file()] == []
+
+
+def test_a_scene_that_failed_is_on_the_map_where_its_file_can_be_read(out: Path) -> None:
+    """One that killed its worker is not opened."""
+    made = make_batch(out)
+    source = made["c.tif"][0] / "classes.tif"
+    with Ledger(Place(out=out).ledger(Shard())) as ledger:
+        rows = [Ticket(row=k, scene="", uri="", fingerprint="") for k in (4, 5)]
+        states: tuple[State, ...] = ("failed", "quarantined")
+        ledger.write(
+            Record(at=9.0, ticket=one, state=state, outcome="broke") for one, state in zip(rows, states, strict=True)
+        )
+    with sqlite3.connect(Place(out=out).ledger(Shard())) as db:
+        db.execute("update scene set uri = ? where id in (4, 5)", (str(source),))
+    write_report(out)
+    page = Page((out / "report.html").read_text())
+    drawn = json.loads(page.data["geoseg-archive"])["shapes"]
+    assert [shape["state"] for shape in drawn] == ["done", "done", "done", "failed"]
+    assert drawn[3]["rings"] == drawn[2]["rings"]
+    assert "Not on it: 1 " in page.text
 
 
 def test_a_union_is_shown_and_a_damaged_one_changes_nothing(out: Path) -> None:
