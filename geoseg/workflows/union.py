@@ -157,9 +157,10 @@ class _Count:
         final, best = mine.copy(), known_confidence(seen.confidence)
         for other, place in near.items():
             is_later = other > self.index
-            if not counts.any() or (is_later and self.rule != "confident" and not (counts & (mine == NODATA)).any()):
+            wanted = counts & (mine == NODATA) if is_later and self.rule != "confident" else counts
+            if not wanted.any():  # nor is it of those that follow
                 break
-            theirs = reader.read_on(self.order[other].layer, self.grid, place, window)
+            theirs = reader.read_on(self.order[other].layer, self.grid, place, _around_true(wanted, window))
             if theirs is None:
                 continue
             part = theirs.window.slices_in(window)
@@ -210,6 +211,17 @@ def _windows(height: int, width: int) -> Iterator[Window]:
             yield Window(row=row, col=col, height=_SIDE[0], width=_SIDE[1]).clip(height, width)
 
 
+def _around_true(wanted: npt.NDArray[np.bool_], window: Window) -> Window:
+    """The smallest window that holds all that is wanted, True under `window` at least once."""
+    rows, cols = np.flatnonzero(wanted.any(axis=1)), np.flatnonzero(wanted.any(axis=0))
+    return Window(
+        row=window.row + int(rows[0]),
+        col=window.col + int(cols[0]),
+        height=int(rows[-1] - rows[0]) + 1,
+        width=int(cols[-1] - cols[0]) + 1,
+    )
+
+
 def _around(windows: Iterable[Window]) -> Window:
     """The smallest window that holds all of them."""
     edges = [(one.row, one.col, -one.row_stop, -one.col_stop) for one in windows]
@@ -220,13 +232,7 @@ def _around(windows: Iterable[Window]) -> Window:
 def _tally_where(labels: Labels, where: npt.NDArray[np.bool_], window: Window, pixel_area: PixelArea) -> AreaTally:
     if not where.any():
         return AreaTally.zero()
-    rows, cols = np.flatnonzero(where.any(axis=1)), np.flatnonzero(where.any(axis=0))
-    part = Window(
-        row=window.row + int(rows[0]),
-        col=window.col + int(cols[0]),
-        height=int(rows[-1] - rows[0]) + 1,
-        width=int(cols[-1] - cols[0]) + 1,
-    )
+    part = _around_true(where, window)
     inner = part.slices_in(window)
     tally = tally_labels(np.where(where[inner], labels[inner], np.uint8(_UNTOUCHED)), part, pixel_area)
     pixels = {k: n for k, n in tally.pixels.items() if k != _UNTOUCHED}
