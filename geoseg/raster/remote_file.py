@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any, Final, Protocol
 
@@ -147,9 +148,8 @@ class RemoteDataset:
         self.close()
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._dataset, name)
-        self._view.check()
-        return found
+        with self._honest():
+            return getattr(self._dataset, name)
 
     def read(self, indexes: Any = None, **how: Any) -> Any:
         """As rasterio's; the blocks under a window are asked for side by side before they are decoded."""
@@ -212,9 +212,9 @@ class _View:
     def read(self, start: int, stop: int) -> bytes:
         try:
             return self._spanned(start, stop) or self.file.read(start, stop)
-        except GeosegError as error:
+        except GeosegError as error:  # is raised when GDAL has come back: it has no way to hand it on
             self.failure = error
-            raise OSError("the remote file cannot be read") from error
+            return b""
 
     def check(self) -> None:
         failure, self.failure = self.failure, None
@@ -234,7 +234,7 @@ class _Honest:
 
     def __init__(self, view: _View, options: dict[str, str]) -> None:
         self._view = view
-        self._env = rasterio.Env(**options)
+        self._env: AbstractContextManager[object] = rasterio.Env(**options) if options else nullcontext()
 
     def __enter__(self) -> None:
         self._env.__enter__()
