@@ -137,7 +137,7 @@ class RunningScheduler:
         """Takes an address that may be used.
 
         Raises:
-            SettingsError: there is no address, or anybody on the way could send work to its workers.
+            SettingsError: there is no address, anybody on the way could send work to its workers, or there are no keys.
         """
         self._address = check_address(cluster.address, insecure=insecure)
         self._security = Security(
@@ -146,6 +146,8 @@ class RunningScheduler:
             tls_client_key=cluster.tls_key,
             require_encryption=self._address.startswith("tls"),
         )
+        if self._address.startswith("tls"):
+            _check_keys(self._security, self._address)
         self._client: Client | None = None
         self._known, self._asked = 0, 0.0
 
@@ -184,6 +186,19 @@ class RunningScheduler:
         """Disconnects."""
         if self._client is not None:
             self._client.close(timeout=_GRACE_SECONDS)
+
+
+def _check_keys(security: Security, address: str) -> None:
+    """A client without keys would wait for a minute before it says so."""
+    files = "cluster.tls_ca, tls_cert and tls_key"
+    try:
+        context = security.get_connection_args("client").get("ssl_context")
+    except OSError as error:  # ssl.SSLError is one
+        raise SettingsError(
+            f"{files} cannot be used ({' '.join(str(error).split())}): give PEM files that belong together"
+        ) from error
+    if context is None:
+        raise SettingsError(f"--scheduler {address} needs keys: {files}, PEM files")
 
 
 def check_address(address: str | None, *, insecure: bool) -> str:
