@@ -101,3 +101,17 @@ def test_a_map_around_the_earth_meets_another_on_both_sides() -> None:
     assert found[80:90, :5].all()
     assert found[80:90, 355:].all()
     assert reached(piece, world).all()
+
+
+def test_a_pole_between_the_nodes_is_found() -> None:
+    """The rows next to the pole are nearer to it than any node of the mesh."""
+    ring = GeoBox((100, 360), Affine(1, 0, -180, 0, -0.05, 90), "EPSG:4326")
+    polar = GeoBox((80, 80), Affine(1e4, 0, -387_500, 0, -1e4, 387_500), "EPSG:3413")
+    truth = reached(ring, polar)
+    assert truth[0].all()
+    place = place_on(ring, polar)
+    assert place is not None
+    window = place.window
+    truth[window.row : window.row_stop, window.col : window.col_stop] = False
+    assert not truth.any()
+    assert Neighbours(balls_of([ring, polar])).of(1).tolist() == [0]
