@@ -17,7 +17,7 @@ from geoseg.workflows.mosaic import Mosaic, MosaicRequest, check_request, make_m
 from geoseg.workflows.mosaic_input import KnownLayer, open_layer
 from geoseg.workflows.output_file import writing
 from geoseg.workflows.product import RECORD
-from geoseg.workflows.progress import Progress
+from geoseg.workflows.progress import Progress, Silent
 from geoseg.workflows.union import measure_union
 
 UNION: Final = "union.json"
@@ -31,7 +31,7 @@ def write_union(out: Path, rule: Rule, *, progress: Progress | None = None) -> U
         ProductError: the folder holds no batch, no scene is done, or a product is damaged or lacks classes.tif.
         ResourceError: a file cannot be written.
     """
-    maps, missing = done_layers(out, rule)
+    maps, missing = done_layers(out, rule, progress=progress)
     union = measure_union(maps, rule, progress=progress)
     if missing:
         union = replace(union, notes=(*union.notes, missing))
@@ -57,21 +57,23 @@ def write_mosaic(
     path = out / ("mosaic.vrt" if kind == "vrt" else "mosaic.tif")
     request = MosaicRequest(rule=rule, overwrite=True)
     check_request(path, request)
-    layers, missing = done_layers(out, rule)
+    layers, missing = done_layers(out, rule, progress=progress)
     return make_mosaic(layers, path, request, progress=progress), missing
 
 
-def done_layers(out: Path, rule: Rule) -> tuple[list[KnownLayer], str | None]:
+def done_layers(out: Path, rule: Rule, *, progress: Progress | None = None) -> tuple[list[KnownLayer], str | None]:
     """(the maps of all scenes that are done, in the order of the manifest; what is to be said of the others).
 
     Raises:
         ProductError: the folder holds no batch, no scene is done, or a product is damaged or lacks what `rule` needs.
     """
-    read_job(out)
+    tell = progress or Silent()
+    tell.begin("maps", read_job(out).scenes)
     place = Place(out=out)
     done = {row["scene"] for row in read_rows(out, "done", "skipped")}
     layers, others = [], 0
     for scene, uri in _scenes(place):
+        tell.advance()
         folder = place.scene(scene)
         if scene not in done or not (folder / RECORD).exists():
             others += 1

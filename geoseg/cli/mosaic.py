@@ -10,6 +10,7 @@ from geoseg.cli.options import json_option, overwrite_option, progress_option
 if TYPE_CHECKING:
     from geoseg.core.claimed import Rule
     from geoseg.workflows.mosaic_input import KnownLayer
+    from geoseg.workflows.progress import Progress
 
 rule_option = click.option(
     "--rule",
@@ -47,7 +48,7 @@ def mosaic(maps: tuple[str, ...], out: Path, *, overwrite: bool, as_json: bool, 
     request = MosaicRequest(rule=chosen["rule"], grid=grid, overwrite=overwrite)
     check_request(out, request)
     with interruptible(), progress(quiet=quiet) as listener:
-        layers, notes = _open(maps, chosen["rule"], nodata=chosen["nodata"], legend=chosen["legend"])
+        layers, notes = _open(maps, listener, rule=chosen["rule"], nodata=chosen["nodata"], legend=chosen["legend"])
         done = make_mosaic(layers, out, request, progress=listener)
     if as_json:
         print_json(done.to_json())
@@ -57,7 +58,7 @@ def mosaic(maps: tuple[str, ...], out: Path, *, overwrite: bool, as_json: bool, 
 
 
 def _open(
-    sources: tuple[str, ...], rule: "Rule", *, nodata: int | None, legend: Path | None
+    sources: tuple[str, ...], progress: "Progress", *, rule: "Rule", nodata: int | None, legend: Path | None
 ) -> tuple[list["KnownLayer"], list[str]]:
     """(the maps, those of a batch in the order of its manifest; what is to be said of it)."""
     from geoseg.batch.place import Place
@@ -67,7 +68,7 @@ def _open(
     layers, notes = [], []
     for source in sources:
         if Place(out=Path(source)).job.is_file():
-            found, missing = done_layers(Path(source), rule)
+            found, missing = done_layers(Path(source), rule, progress=progress)
             layers += found
             notes += [missing] if missing else []
         else:

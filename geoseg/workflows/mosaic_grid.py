@@ -95,7 +95,7 @@ def _at(lattice: GeoBox, name: str, grid: GeoBox) -> GeoBox:
 def _refusal(first: tuple[str, GeoBox], other: tuple[str, GeoBox]) -> str:
     return (
         f"{plain(other[0])} is not on the lattice of {plain(first[0])} ({_told(other[1])} against {_told(first[1])}): "
-        "choose the grid of one of them with --grid MAP, or --grid EPSG:… with --res; the others are then resampled, "
+        "choose a grid with geoseg mosaic --grid MAP, or --grid EPSG:… with --res; what is not on it is resampled, "
         "nearest pixel"
     )
 

@@ -1,6 +1,6 @@
 """Class maps that are to be one: opened with what is known of them, and whether they agree."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,28 @@ CONFIDENCE: Final = "confidence.tif"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedArea:
+    """What all of a map covers."""
+
+    pixels: dict[int, int]
+    """By class."""
+    area_m2: dict[int, float]
+    footprint_m2: float
+
+    @staticmethod
+    def parse(report: Mapping[str, Any]) -> "RecordedArea | None":
+        """From the area report of a run; None where it has no such figures."""
+        try:
+            return RecordedArea(
+                pixels={int(row["id"]): int(row["pixels"]) for row in report["classes"]},
+                area_m2={int(row["id"]): float(row["area_m2"]) for row in report["classes"]},
+                footprint_m2=float(report["footprint_m2"]),
+            )
+        except (KeyError, TypeError, ValueError):
+            return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KnownLayer:
     """A class map, and what the run that made it recorded."""
 
@@ -28,8 +50,8 @@ class KnownLayer:
     """When its scene was taken, ISO 8601."""
     sha256: str | None = None
     """Of the map's file, where a run recorded it."""
-    areas: dict[str, Any] | None = None
-    """The run's area report."""
+    area: RecordedArea | None = None
+    """As its run measured it."""
 
 
 def open_layer(
@@ -75,7 +97,7 @@ def open_layer(
     if record is None:
         return KnownLayer(layer=layer)
     sha256 = record.products[CLASSES].sha256
-    return KnownLayer(layer=layer, acquired=record.acquired, sha256=sha256, areas=record.areas)
+    return KnownLayer(layer=layer, acquired=record.acquired, sha256=sha256, area=RecordedArea.parse(record.areas))
 
 
 def agree(layers: Sequence[KnownLayer]) -> tuple[Legend, list[KnownLayer]]:

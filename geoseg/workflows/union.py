@@ -26,7 +26,7 @@ from geoseg.core.union_area import UnionArea
 from geoseg.core.window import Window
 from geoseg.raster.mosaic import LayerReader, Seen
 from geoseg.raster.safety import raster_env
-from geoseg.workflows.mosaic_input import KnownLayer, agree
+from geoseg.workflows.mosaic_input import KnownLayer, RecordedArea, agree
 from geoseg.workflows.progress import Progress, Silent
 
 _UNTOUCHED: Final = 254
@@ -105,12 +105,10 @@ class _Count:
                 self.places[int(other)] = place
 
     def share(self, reader: LayerReader) -> _Share:
-        recorded = _recorded(self.me)
-        if recorded is None or self.places:
-            whole, lost, gained = self._tally(reader, everything=recorded is None)
-            known = recorded or _Known.of(whole)
-        else:
-            known, lost, gained = recorded, AreaTally.zero(), AreaTally.zero()
+        known, lost, gained = self.me.area, AreaTally.zero(), AreaTally.zero()
+        if known is None or self.places:
+            whole, lost, gained = self._tally(reader, everything=known is None)
+            known = known or _whole_of(whole)
         pixels = {k: n - lost.pixel_count(k) + gained.pixel_count(k) for k, n in known.pixels.items()}
         for k in set(gained.pixels) - set(pixels):
             pixels[k] = gained.pixel_count(k)
@@ -173,36 +171,13 @@ class _Count:
         return final, counts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Known:
-    """All of a map."""
-
-    pixels: dict[int, int]
-    area_m2: dict[int, float]
-    footprint_m2: float
-
-    @staticmethod
-    def of(tally: AreaTally) -> "_Known":
-        classes = [k for k in tally.pixels if k != NODATA]
-        return _Known(
-            pixels={k: tally.pixels[k] for k in classes},
-            area_m2={k: tally.area_m2(k) for k in classes},
-            footprint_m2=tally.area_m2(),
-        )
-
-
-def _recorded(one: KnownLayer) -> _Known | None:
-    """What the run of a map recorded of it."""
-    try:
-        areas = one.areas or {}
-        listed = areas["classes"]
-        return _Known(
-            pixels={int(row["id"]): int(row["pixels"]) for row in listed},
-            area_m2={int(row["id"]): float(row["area_m2"]) for row in listed},
-            footprint_m2=float(areas["footprint_m2"]),
-        )
-    except (KeyError, TypeError, ValueError):
-        return None
+def _whole_of(tally: AreaTally) -> RecordedArea:
+    classes = [k for k in tally.pixels if k != NODATA]
+    return RecordedArea(
+        pixels={k: tally.pixels[k] for k in classes},
+        area_m2={k: tally.area_m2(k) for k in classes},
+        footprint_m2=tally.area_m2(),
+    )
 
 
 def _windows(height: int, width: int) -> Iterator[Window]:

@@ -1,7 +1,6 @@
 """Maps that overlap, as runs leave them, and what they are together by painting every pixel of ground alone."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,7 @@ from geoseg.core.tally import tally_labels
 from geoseg.core.window import Window
 from geoseg.raster.classmap import ClassMapWriter, read_classmap
 from geoseg.raster.mosaic import Layer
-from geoseg.workflows.mosaic_input import KnownLayer
+from geoseg.workflows.mosaic_input import KnownLayer, RecordedArea
 
 UTM = "EPSG:32633"
 PLACE = Affine(10, 0, 500_000, 0, -10, 5_400_000)
@@ -43,9 +42,12 @@ def make_map(
     classmap = read_classmap(folder / "classes.tif")
     layer = Layer(name=folder.name, classmap=classmap, confidence=folder / "confidence.tif")
     tally = tally_labels(labels, window, PixelArea(classmap.grid))
-    rows = [{"id": k, "pixels": tally.pixel_count(k), "area_m2": tally.area_m2(k)} for k in LEGEND.ids]
-    areas: dict[str, Any] = {"classes": rows, "footprint_m2": tally.area_m2()}
-    return KnownLayer(layer=layer, acquired=acquired, areas=areas if recorded else None)
+    area = RecordedArea(
+        pixels={k: tally.pixel_count(k) for k in LEGEND.ids},
+        area_m2={k: tally.area_m2(k) for k in LEGEND.ids},
+        footprint_m2=tally.area_m2(),
+    )
+    return KnownLayer(layer=layer, acquired=acquired, area=area if recorded else None)
 
 
 def random_labels(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Array, Array]:

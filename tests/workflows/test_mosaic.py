@@ -174,7 +174,7 @@ def test_what_cannot_be_one_map_is_refused(tmp_path: Path) -> None:
     (tmp_path / "taken.tif").write_text("here")
     before = sorted(path.name for path in tmp_path.iterdir())
     cases: list[tuple[list[KnownLayer], str, MosaicRequest, str]] = [
-        ([one, half], "x.tif", MosaicRequest(), "half is not on the lattice of one .*choose the grid"),
+        ([one, half], "x.tif", MosaicRequest(), "half is not on the lattice of one .*choose a grid"),
         ([one, renamed], "x.tif", MosaicRequest(), "other classes .0 water, 3 forest. than one"),
         ([one], "x.vrt", MosaicRequest(rule="confident"), "a VRT cannot choose by confidence"),
         ([one], "x.vrt", MosaicRequest(grid=GridChoice(target=UTM, res=10)), "a VRT resamples nothing"),

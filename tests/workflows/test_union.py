@@ -153,7 +153,7 @@ def test_maps_apart_are_not_read(tmp_path: Path) -> None:
     for k in range(3):
         grid = GeoBox((30, 30), PLACE * Affine.translation(30 * k, 0), UTM)
         maps.append(make_map(tmp_path / str(k), *random_labels(rng, (30, 30)), grid))
-    summed = {k: sum(one.areas["classes"][n]["pixels"] for one in maps if one.areas) for n, k in enumerate(LEGEND.ids)}
+    summed = {k: sum(one.area.pixels[k] for one in maps if one.area) for k in LEGEND.ids}
     for one in maps:
         Path(one.layer.classmap.path).write_bytes(b"")  # nothing could be read of them
     union = measure_union(maps, "first")
