@@ -115,3 +115,22 @@ def test_a_pole_between_the_nodes_is_found() -> None:
     truth[window.row : window.row_stop, window.col : window.col_stop] = False
     assert not truth.any()
     assert Neighbours(balls_of([ring, polar])).of(1).tolist() == [0]
+
+
+@settings(max_examples=40)
+@given(
+    west=st.floats(-180, 180),
+    south=st.floats(-90, 80),
+    width=st.floats(0.01, 360),
+    height=st.floats(0.01, 170),
+)
+def test_a_ball_holds_all_ground_of_its_grid(west: float, south: float, width: float, height: float) -> None:
+    """Against points everywhere on it, of a piece as of a whole Earth."""
+    north = min(90.0, south + height)
+    grid = GeoBox((10, 10), Affine(width / 10, 0, west, 0, (south - north) / 10, north), "EPSG:4326")
+    (ball,) = balls_of([grid])
+    lon, lat = np.meshgrid(np.linspace(west, west + width, 91), np.linspace(south, north, 91))
+    geocentric = Transformer.from_crs("EPSG:4979", "EPSG:4978", always_xy=True)
+    ground = np.stack(geocentric.transform(lon, lat, np.zeros_like(lon)))
+    apart = np.linalg.norm(ground - np.array(ball.centre)[:, None, None], axis=0)
+    assert apart.max() <= ball.radius_m
