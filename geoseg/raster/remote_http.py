@@ -3,12 +3,14 @@
 import http.client
 import ipaddress
 import os
+import socket
 import ssl
 import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from functools import partial
+from typing import Any, Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -128,15 +130,10 @@ class Connections:
             connection = http.client.HTTPConnection(at or target.host, timeout=self._timeout_s)
         if at:
             connection.set_tunnel(target.host)
+        elif not target.private:
+            # looked up where it is connected, before a byte is sent: a name may resolve differently the next time
+            connection._create_connection = partial(_dial_public, shown=shown)  # type: ignore[attr-defined]
         connection.connect()
-        if not at and not target.private:
-            address = connection.sock.getpeername()[0]
-            if not _is_public(address):
-                connection.close()
-                raise SceneError(
-                    f"{shown}: {target.host} is on a private network ({address}): pass "
-                    f"--allow-remote={target.host} if that is right"
-                )
         return connection
 
     def _exchange(
@@ -179,6 +176,22 @@ class Connections:
             own = next((path for name in _CERTIFICATES if (path := os.environ.get(name))), None)
             self._context = ssl.create_default_context(cafile=own)
         return self._context
+
+
+def _dial_public(place: tuple[str, int], *how: Any, shown: str) -> socket.socket:
+    """A connection to a host of the public network.
+
+    Raises:
+        SceneError: it is none.
+    """
+    dialled = socket.create_connection(place, *how)
+    address = dialled.getpeername()[0]
+    if not _is_public(address):
+        dialled.close()
+        raise SceneError(
+            f"{shown}: {place[0]} is on a private network ({address}): pass --allow-remote={place[0]} if that is right"
+        )
+    return dialled
 
 
 def _is_public(address: str) -> bool:

@@ -239,8 +239,10 @@ def test_only_what_is_allowed_is_asked(server: Served) -> None:
         with remote_access(RemoteAccess(hosts=hosts)), pytest.raises(SceneError, match=message) as caught:
             open_scene(address)
         assert "secret" not in str(caught.value)
-    with remote_access(RemoteAccess(hosts=("*",), tries=1)), pytest.raises((SceneError, NetworkError)):
+    with remote_access(RemoteAccess(hosts=("*",))), pytest.raises(SceneError, match="is on a private network"):
         open_scene(f"https://127.0.0.1:{server.port}/a.tif")
+    with remote_access(RemoteAccess(hosts=("*",))), pytest.raises(SceneError, match=r"private network \(127.0.0.1\)"):
+        open_scene(f"https://localhost:{server.port}/a.tif")
     assert server.log == []
 
 
