@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,6 +109,11 @@ def _executor(out: Path, options: RunOptions) -> AbstractContextManager[Executor
     if cluster.kind == "address":
         workers = RunningScheduler(cluster, insecure=options.insecure)
         return OverDask(_assignment(out, options, config.threads), workers, session=session)
+    if cluster.kind == "slurm":
+        from geoseg.batch.cluster_slurm import SlurmJobs
+
+        keys = Place(out=out).claims / f"{options.shard.name or 'all'}-keys"
+        return OverDask(_assignment(out, options, config.threads or 1), SlurmJobs(config, keys), session=session)
     threads = int(environments(config)[0]["OMP_NUM_THREADS"])
     return OverDask(_assignment(out, options, threads), LocalWorkers(config), session=session)
 
@@ -145,4 +151,7 @@ def _clear(folder: Path, shard: Shard) -> None:
     """What workers of a driver that is dead had claimed; its lock says that it is."""
     if folder.is_dir():
         for one in folder.glob(f"{shard.name or 'all'}-*"):
-            one.unlink(missing_ok=True)
+            if one.is_dir():  # the keys of its scheduler
+                shutil.rmtree(one, ignore_errors=True)
+            else:
+                one.unlink(missing_ok=True)
