@@ -15,7 +15,6 @@ from rasterio._err import CPLE_BaseError
 from rasterio.abc import FileContainer
 from rasterio.errors import RasterioError
 
-from geoseg.errors import GeosegError
 from geoseg.raster.remote import Address
 from geoseg.raster.remote_client import RemoteClient
 
@@ -203,7 +202,7 @@ class _View:
     def __init__(self, file: RemoteFile) -> None:
         self.file = file
         self.spans: list[tuple[int, bytes]] = []
-        self.failure: GeosegError | None = None
+        self.failure: BaseException | None = None
 
     @property
     def size(self) -> int:
@@ -212,7 +211,7 @@ class _View:
     def read(self, start: int, stop: int) -> bytes:
         try:
             return self._spanned(start, stop) or self.file.read(start, stop)
-        except GeosegError as error:  # is raised when GDAL has come back: it has no way to hand it on
+        except BaseException as error:  # Ctrl-C, too, is raised when GDAL has come back: it has no way to hand it on
             self.failure = error
             return b""
 
