@@ -18,6 +18,10 @@ from geoseg.errors import SceneError
 Floats = npt.NDArray[np.float64]
 _EDGE: Final = 1e-6
 """A centre this near (in pixels) to a border of the other grid lies on it, and belongs to the pixel after it."""
+_STEP: Final = 32
+"""Pixels between centres whose place on another CRS is found by transformation, twice that to see how it bends."""
+_MAX_ERROR: Final = 0.02
+"""Pixels by which an interpolated place may err: beyond it, all are transformed."""
 _NODES: Final = 33
 """Nodes along each side of a grid from which its place on another is bounded."""
 
@@ -66,14 +70,56 @@ def turn_towards(grid: GeoBox, other: GeoBox) -> GeoBox:
 def locate_centres(window: Window, grid: GeoBox, other: GeoBox) -> tuple[Floats, Floats]:
     """(row, col), each (height, width): whole pixels of `other` that hold the pixel centres under a window of `grid`.
 
-    Not finite where a centre has no place in the CRS of `other`.
+    Not finite where a centre has no place in the CRS of `other`. Between two CRSs most centres are interpolated
+    between some that are transformed; those that come as near to a border as interpolation may err are transformed.
     """
-    row, col = np.meshgrid(
-        np.arange(window.row, window.row_stop) + 0.5, np.arange(window.col, window.col_stop) + 0.5, indexing="ij"
-    )
-    rows, cols = _carry(row, col, grid, other)
+    row: Floats = np.arange(window.row, window.row_stop, dtype=np.float64) + 0.5
+    col: Floats = np.arange(window.col, window.col_stop, dtype=np.float64) + 0.5
+    between = None if grid.crs == other.crs else _interpolated(row, col, grid, other)
+    if between is None:
+        every_row, every_col = np.meshgrid(row, col, indexing="ij")
+        rows, cols = _carry(every_row, every_col, grid, other)
+    else:
+        rows, cols, error = between
+        near = [np.abs(one + _EDGE - np.rint(one + _EDGE)) <= error for one in (rows, cols)]
+        doubtful = np.nonzero(near[0] | near[1])
+        rows[doubtful], cols[doubtful] = _carry(row[doubtful[0]], col[doubtful[1]], grid, other)
     with np.errstate(invalid="ignore"):
         return np.floor(rows + _EDGE), np.floor(cols + _EDGE)
+
+
+def _interpolated(row: Floats, col: Floats, grid: GeoBox, other: GeoBox) -> tuple[Floats, Floats, float] | None:
+    """(row, col) on `other` of row x col on `grid`, and a bound of their error in pixels; None = not so smooth."""
+    if min(len(row), len(col)) <= 2 * _STEP:
+        return None
+    node_row, node_col = (np.linspace(one[0], one[-1], 2 * (-(-len(one) // _STEP)) + 1) for one in (row, col))
+    nodes = _carry(*np.meshgrid(node_row, node_col, indexing="ij"), grid, other)
+    error = 0.0
+    for one in nodes:
+        if not np.isfinite(one).all():
+            return None
+        coarse = one[::2, ::2]
+        down = (coarse[1:] + coarse[:-1]) / 2
+        right = (coarse[:, 1:] + coarse[:, :-1]) / 2
+        middle = (down[:, 1:] + down[:, :-1]) / 2
+        found = (one[1::2, ::2] - down, one[::2, 1::2] - right, one[1::2, 1::2] - middle)
+        error = max(error, *(float(np.abs(part).max()) for part in found))
+    if error > _MAX_ERROR:
+        return None
+    # nodes twice as dense err a fourth of it
+    weights = _weights(row, node_row), _weights(col, node_col).T
+    rows, cols = (weights[0] @ one @ weights[1] for one in nodes)
+    return rows, cols, error + 1e-9
+
+
+def _weights(positions: Floats, nodes: Floats) -> Floats:
+    """(positions, nodes): how much of each node is in each position between two of them."""
+    before = np.clip(np.searchsorted(nodes, positions, side="right") - 1, 0, len(nodes) - 2)
+    past = (positions - nodes[before]) / (nodes[before + 1] - nodes[before])
+    weights = np.zeros((len(positions), len(nodes)))
+    index = np.arange(len(positions))
+    weights[index, before], weights[index, before + 1] = 1 - past, past
+    return weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -134,3 +134,43 @@ def test_a_ball_holds_all_ground_of_its_grid(west: float, south: float, width: f
     ground = np.stack(geocentric.transform(lon, lat, np.zeros_like(lon)))
     apart = np.linalg.norm(ground - np.array(ball.centre)[:, None, None], axis=0)
     assert apart.max() <= ball.radius_m
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_interpolated_places_are_those_of_every_centre_alone(data: st.DataObject) -> None:
+    """In the middle of zones, over poles and the antimeridian, turned, and where a grid is too coarse to be smooth."""
+    crs, other_crs = data.draw(st.sampled_from(CRSES)), data.draw(st.sampled_from(CRSES))
+    lat = data.draw(st.sampled_from([0.0, 60.0, 84.0, 89.95]))
+    lon = data.draw(st.sampled_from([-179.99, 177.0, 12.0]))
+    sides = data.draw(st.sampled_from([(10.0, 10.0), (10.0, 33.0), (2000.0, 300.0)]))
+    turn = data.draw(st.sampled_from([0.0, 12.0]))
+    shape = (data.draw(st.integers(60, 140)), data.draw(st.integers(60, 140)))
+    grid = grid_near(crs, lon, lat, pixel_m=sides[0], shape=shape, turn=0.0 if crs == "EPSG:4326" else turn)
+    other = grid_near(other_crs, lon, lat, pixel_m=sides[1], shape=(100, 100), turn=0.0)
+    if not all(np.isfinite(tuple(one.affine)).all() for one in (grid, other)):
+        return
+    window = Window(row=3, col=5, height=shape[0] - 3, width=shape[1] - 5)
+    quick = locate_centres(window, grid, other)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("geoseg.core.placement._interpolated", lambda *grids: None)
+        alone = locate_centres(window, grid, other)
+    for one, two in zip(quick, alone, strict=True):
+        assert np.array_equal(one, two, equal_nan=True)
+
+
+def test_few_centres_are_transformed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two zones, of a quarter of a million of them."""
+    grid = grid_near("EPSG:32632", 11.9, 48, pixel_m=10, shape=(512, 512), turn=0)
+    other = grid_near("EPSG:32633", 11.9, 48, pixel_m=10, shape=(512, 512), turn=0)
+    seen = []
+
+    class Counting:
+        def transform(self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> object:
+            seen.append(x.size)
+            return real.transform(x, y)
+
+    real = Transformer.from_crs("EPSG:32632", "EPSG:32633", always_xy=True)
+    monkeypatch.setattr("geoseg.core.placement._transformer", lambda first, second: Counting())
+    locate_centres(Window(row=0, col=0, height=512, width=512), grid, other)
+    assert sum(seen) < 512 * 512 / 50
