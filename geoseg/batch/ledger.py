@@ -263,7 +263,13 @@ def _translated(path: Path) -> Iterator[None]:
     except sqlite3.IntegrityError as error:
         raise GeosegError(f"{path}: two scenes have one id ({error}); please report it") from error
     except sqlite3.OperationalError as error:
+        if "no such" in str(error):  # a table or column: the file was cut off, or never was a ledger
+            raise _damaged(path, error) from error
         remedy = "free space there and run the same command again" if "full" in str(error) else "see who else uses it"
         raise ResourceError(f"{path} cannot be written ({error}): {remedy}") from error
     except sqlite3.DatabaseError as error:
-        raise ProductError(f"{path} is damaged ({error}): run geoseg batch repair") from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: sqlite3.Error) -> ProductError:
+    return ProductError(f"{path} is damaged ({error}): run geoseg batch repair, which makes it from the products")

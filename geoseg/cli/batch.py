@@ -81,7 +81,9 @@ def plan(source: str, out: Path, *, as_json: bool, **chosen: Any) -> None:
 @click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler, tls://HOST:PORT.")
 @click.option("--insecure", is_flag=True, help="Reach a scheduler of another machine without encryption.")
 @click.option("--retry", type=click.Choice(["failed", "quarantined", "all"]), help="Try such scenes again.")
-@click.option("--progress", type=click.Choice(["auto", "lines", "json", "none"]), default="auto", show_default=True)
+@click.option(
+    "--progress", type=click.Choice(["auto", "bar", "lines", "json", "none"]), default="auto", show_default=True
+)
 @json_option
 @click.pass_context
 def run(ctx: click.Context, /, places: tuple[str, ...], *, progress: str, as_json: bool, **chosen: Any) -> int:
