@@ -39,9 +39,14 @@ class Address:
         )
 
     @property
+    def is_folder(self) -> bool:
+        """Whether it means what is below it in a bucket."""
+        return self.scheme == "s3" and (not self.path or self.path.endswith("/"))
+
+    @property
     def name(self) -> str:
         """Last part of the path."""
-        last = self.path.rpartition("/")[2]
+        last = self.path.rstrip("/").rpartition("/")[2] or self.host
         return last if self.scheme == "s3" else unquote(last)
 
     def beside(self, suffix: str) -> "Address":

@@ -111,10 +111,16 @@ class RemoteClient:
             raise SceneError(f"{address.uri} is larger than {most} bytes: copy it and give its path")
         return answer.body
 
-    def list_keys(self, bucket: str, prefix: str) -> Iterator[Listed]:
-        """The keys of a bucket that begin with a prefix, in their order; a page of 1000 is asked for at a time."""
+    def list_keys(self, bucket: str, prefix: str, *, deep: bool = True) -> Iterator[Listed]:
+        """The keys of a bucket that begin with a prefix, in their order; a page of 1000 is asked for at a time.
+
+        Args:
+            bucket: of S3.
+            prefix: what they begin with.
+            deep: also those with a further slash.
+        """
         at = Address(scheme="s3", host=bucket, path=prefix)
-        query = {"list-type": "2", "prefix": prefix, "encoding-type": "url"}
+        query = {"list-type": "2", "prefix": prefix, "encoding-type": "url", **({} if deep else {"delimiter": "/"})}
         token: str | None = ""
         while token is not None:
             more = {"continuation-token": token} if token else {}

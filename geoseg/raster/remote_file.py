@@ -25,7 +25,8 @@ _MOST_AHEAD: Final = 32
 """Chunks in one request, while a file is read on and on."""
 _GAP: Final = 2**16
 """Bytes between two ranges that are rather read than asked for apart."""
-_MOST_SPAN: Final = 2**23
+_MOST_SPAN: Final = 2**21
+"""Bytes in one request: small enough that one window of a scene keeps several connections busy."""
 _MOST_KEPT: Final = 2**23
 """Bytes of blocks of a file that are kept: what a small scene is read twice for."""
 _NAME: Final = "remote"

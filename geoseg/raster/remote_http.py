@@ -1,5 +1,6 @@
 """One GET over HTTPS: whom it may reach, how long it may take, what its answer means; no file, no S3."""
 
+import base64
 import http.client
 import ipaddress
 import os
@@ -11,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from geoseg import __version__
@@ -121,7 +122,9 @@ class Connections:
 
     def _connect(self, target: Target, shown: str) -> http.client.HTTPConnection:
         proxy = None if proxy_bypass(target.host) else getproxies().get(target.scheme)
-        at = urlsplit(proxy if "://" in proxy else f"http://{proxy}").netloc.rpartition("@")[2] if proxy else None
+        user, _, at = (
+            urlsplit(proxy if "://" in proxy else f"http://{proxy}").netloc.rpartition("@") if proxy else [""] * 3
+        )
         if target.scheme == "https":
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(
                 at or target.host, timeout=self._timeout_s, context=self._tls()
@@ -129,7 +132,8 @@ class Connections:
         else:
             connection = http.client.HTTPConnection(at or target.host, timeout=self._timeout_s)
         if at:
-            connection.set_tunnel(target.host)
+            known = f"Basic {base64.b64encode(unquote(user).encode()).decode()}"
+            connection.set_tunnel(target.host, headers={"Proxy-Authorization": known} if user else {})
         elif not target.private:
             # looked up where it is connected, before a byte is sent: a name may resolve differently the next time
             connection._create_connection = partial(_dial_public, shown=shown)  # type: ignore[attr-defined]

@@ -89,7 +89,7 @@ def open_scene(
     """The scene at a path: a GeoTIFF or JPEG 2000, a folder with a file per band, or a *.txt list of such files.
 
     Args:
-        source: a plain local path, or (see `remote_access`) the address of a file.
+        source: a plain local path, or (see `remote_access`) the address of a file or s3://bucket/folder/.
         bands: common name -> band number, description, or (of several files) file name or a unique part of it.
         options: what the files do not say.
 
@@ -107,7 +107,7 @@ def open_scene(
         try:
             file, its_bands, tags = inspect_file(one, allow_large=options.allow_large)
         except SceneError as error:
-            if isinstance(path, Address) or not path.is_dir():
+            if not (path.is_folder if isinstance(path, Address) else path.is_dir()):
                 raise
             notes.append(f"{_LEFT_OUT}{error}")
             continue
@@ -242,9 +242,16 @@ def _find_files(text: str) -> tuple[Located, list[Located]]:
     """A source, and its raster files: itself, the files of a folder by name, or those a list names."""
     if is_remote(text):
         address = remote_files().adopt(text)
-        return address, [address]
+        return address, _list_bucket(address) if address.is_folder else [address]
     path = find_local_path(text)
     return path, _list_files(path)
+
+
+def _list_bucket(folder: Address) -> list[Located]:
+    """The raster files right below a prefix, by name."""
+    keys = (one.key for one in remote_files().client.list_keys(folder.host, folder.path, deep=False))
+    found = [Address(scheme="s3", host=folder.host, path=key) for key in keys if key.lower().endswith(_SUFFIXES)]
+    return _checked(list(found), folder)
 
 
 def _list_files(path: Path) -> list[Located]:
@@ -255,10 +262,14 @@ def _list_files(path: Path) -> list[Located]:
         paths = _read_list(path)
     else:
         paths = [find_local_file(str(path))]
+    return _checked(paths, path)
+
+
+def _checked(paths: list[Located], place: Located) -> list[Located]:
     if not paths:
-        raise SceneError(f"{plain(path.name)} has no GeoTIFF or JPEG 2000 file in it: give the folder they are in")
+        raise SceneError(f"{plain(place.name)} has no GeoTIFF or JPEG 2000 file in it: give the folder they are in")
     if len(paths) > _MAX_FILES:
-        raise SceneError(f"{plain(path.name)} has {len(paths)} files, more than {_MAX_FILES}: name them in a list")
+        raise SceneError(f"{plain(place.name)} has {len(paths)} files, more than {_MAX_FILES}: name them in a list")
     return paths
 
 

@@ -136,6 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
             path.removeprefix(f"/{bucket}/")
             for path in self._served.files
             if path.startswith(f"/{bucket}/{query.get('prefix', '')}")
+            if not (query.get("delimiter") and query["delimiter"] in path[len(f"/{bucket}/{query['prefix']}") :])
         )
         start = int(query.get("continuation-token", "0"))
         more = start + 1000 < len(keys)

@@ -307,6 +307,19 @@ def test_a_scene_in_a_bucket_is_read(tmp_path: Path, bucket: Served, remote: Rem
     assert np.array_equal(read(open_scene(f"s3://bucket/{key}"))[0], made.pixels)
 
 
+def test_a_folder_of_bands_in_a_bucket_is_a_scene(tmp_path: Path, bucket: Served, remote: RemoteFiles) -> None:
+    for name in ("B02.tif", "B03.tif", "deeper/B04.tif", "notes.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        make_raster(path, bands=1, seed=int(name[-5]) if name[-5].isdigit() else 0)
+        bucket.files[f"/bucket/S2A_x/{name}"] = path
+    there = open_scene("s3://bucket/S2A_x/")
+    assert (there.name, [band.name for band in there.bands]) == ("S2A_x", ["blue", "green"])
+    assert np.array_equal(read(there)[0], read(open_scene(tmp_path))[0])
+    with pytest.raises(SceneError, match="empty has no GeoTIFF or JPEG 2000 file in it"):
+        open_scene("s3://bucket/empty/")
+
+
 def test_wrong_credentials_are_refused_with_their_code(
     tmp_path: Path, bucket: Served, remote: RemoteFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
