@@ -78,7 +78,7 @@ def make_batch(out: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
 
 def make_scene(folder: Path, number: int, name: str) -> Mapping[str, Any]:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    more: dict[str, Any] = {"acquired": f"2020-01-0{number}"} if number < 3 else {}
+    more: dict[str, Any] = {"acquired": f"2020-01-0{number}"} if number < 3 else {"platform": "Landsat-8"}
     grid = FIJI if name == "fiji.tif" else GRID
     job = f"{number:064x}"
     record = make_run(folder, areas=areas(number), scene=name, job=job[::-1], grid=grid, **more)
@@ -90,6 +90,10 @@ def make_scene(folder: Path, number: int, name: str) -> Mapping[str, Any]:
 def item_of(folder: Path, record: RunRecord) -> dict[str, Any]:
     classmap = read_classmap(folder / "classes.tif")
     return make_item(record, classmap.grid, classmap.legend, record.products)
+
+
+def known(properties: dict[str, Any]) -> set[str]:
+    return {key for key, value in properties.items() if value is not None}
 
 
 def read_items(out: Path) -> list[dict[str, Any]]:
@@ -121,6 +125,7 @@ def test_the_catalog_holds_every_product(out: Path) -> None:
             assert path == (folder / Path(asset["href"]).name).resolve()
             assert asset["file:checksum"] == expected["assets"][key]["file:checksum"]
             assert asset["file:size"] == path.stat().st_size
+        assert known(item["properties"]) == known(expected["properties"])
         for key in ("geoseg:job", "proj:shape", "proj:code", "processing:level"):
             assert item["properties"].get(key) == expected["properties"].get(key)
 

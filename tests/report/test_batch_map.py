@@ -130,6 +130,18 @@ def test_many_scenes_are_counted_where_they_are() -> None:
         assert shape["count"] == shapely.contains(shapely.box(west, south, east, north), middles).sum()
 
 
+def test_cells_on_both_sides_of_180_degrees_are_one_map() -> None:
+    found = ArchiveMap()
+    for number in range(MAX_DRAWN + 1):
+        found.add(square(-179.5 if number % 2 else 178.5, -17 + number % 7 / 10))
+    document = found.to_json()
+    assert document is not None
+    assert document["binned"]
+    lons = [lon for shape in document["shapes"] for lon, _ in shape["rings"][0]]
+    assert 178 < min(lons) < 180 < max(lons) < 182
+    assert sum(shape["count"] for shape in document["shapes"]) == MAX_DRAWN + 1
+
+
 def test_few_scenes_are_drawn_one_by_one_and_nothing_is_nothing() -> None:
     found = ArchiveMap()
     assert found.to_json() is None

@@ -124,7 +124,7 @@ def test_names_stay_text() -> None:
     drawn.add(replace(square(1, 2), title=HOSTILE))
     bad = page(
         title=HOSTILE,
-        rows=(hostile,),
+        rows=(hostile, replace(hostile, link="scenes/ab/report.html")),
         classes=classes,
         zones=(zone,),
         failures=(FailureGroup(code=HOSTILE, count=1, shown=(hostile,)),),
