@@ -121,10 +121,7 @@ class Connections:
             self._idle.clear()
 
     def _connect(self, target: Target, shown: str) -> http.client.HTTPConnection:
-        proxy = None if proxy_bypass(target.host) else getproxies().get(target.scheme)
-        user, _, at = (
-            urlsplit(proxy if "://" in proxy else f"http://{proxy}").netloc.rpartition("@") if proxy else [""] * 3
-        )
+        at, headers = _find_proxy(target)
         if target.scheme == "https":
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(
                 at or target.host, timeout=self._timeout_s, context=self._tls()
@@ -132,8 +129,7 @@ class Connections:
         else:
             connection = http.client.HTTPConnection(at or target.host, timeout=self._timeout_s)
         if at:
-            known = f"Basic {base64.b64encode(unquote(user).encode()).decode()}"
-            connection.set_tunnel(target.host, headers={"Proxy-Authorization": known} if user else {})
+            connection.set_tunnel(target.host, headers=headers)
         elif not target.private:
             # looked up where it is connected, before a byte is sent: a name may resolve differently the next time
             connection._create_connection = partial(_dial_public, shown=shown)  # type: ignore[attr-defined]
@@ -180,6 +176,16 @@ class Connections:
             own = next((path for name in _CERTIFICATES if (path := os.environ.get(name))), None)
             self._context = ssl.create_default_context(cafile=own)
         return self._context
+
+
+def _find_proxy(target: Target) -> tuple[str, dict[str, str]]:
+    """(host and port of the proxy that the environment names, headers for it); empty where there is none."""
+    proxy = None if proxy_bypass(target.host) else getproxies().get(target.scheme)
+    if not proxy:
+        return "", {}
+    user, _, place = urlsplit(proxy if "://" in proxy else f"http://{proxy}").netloc.rpartition("@")
+    known = base64.b64encode(unquote(user).encode()).decode()
+    return place, {"Proxy-Authorization": f"Basic {known}"} if user else {}
 
 
 def _dial_public(place: tuple[str, int], *how: Any, shown: str) -> socket.socket:

@@ -11,8 +11,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+import numpy as np
+
+from geoseg.core.window import Window
+from geoseg.raster.remote import RemoteAccess
+from geoseg.raster.safety import raster_env
+from geoseg.raster.scene import Scene, SceneReader
+
 KEY, SECRET = "AKEXAMPLE", "secret/of+the=account"
 S3_NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+
+
+LOOPBACK = RemoteAccess(hosts=("127.0.0.1", "bucket"), timeout_s=5, tries=3)
 
 
 @dataclass(slots=True)
@@ -48,6 +58,22 @@ class Served:
     def fetched(self, path: str) -> int:
         """Bytes of a file that were given."""
         return sum(size for name, _, status, size in self.log if name == path and status < 300)
+
+
+def read(scene: Scene, *, panel: int = 512) -> tuple[Any, Any]:
+    """(bands, height, width) and (height, width) True = observed, read panel by panel as a run does."""
+    height, width = scene.grid.shape
+    pixels = np.zeros((len(scene.bands), height, width), scene.dtype)
+    valid = np.zeros((height, width), bool)
+    with raster_env(threads=4), SceneReader(scene) as reader:
+        for col in range(0, width, panel):
+            reader.start_panel(col, min(col + panel, width))
+            for row in range(0, height, 40):
+                window = Window(row=row, col=col, height=min(40, height - row), width=min(panel, width - col))
+                patch = reader.read(window)
+                pixels[:, row : window.row_stop, col : window.col_stop] = patch.pixels
+                valid[row : window.row_stop, col : window.col_stop] = patch.valid
+    return pixels, valid
 
 
 @contextmanager

@@ -1,70 +1,20 @@
 """Remote scenes: what a server gives reads as the file itself, once; who may be asked; what is said on failure."""
 
-import os
-from collections.abc import Iterator
-from datetime import UTC, datetime
+import socket
+import threading
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from geoseg.core.window import Window
 from geoseg.errors import NetworkError, SceneError
 from geoseg.raster.remote import Address, RemoteAccess, redact
-from geoseg.raster.remote_client import RemoteClient
 from geoseg.raster.remote_file import CHUNK
 from geoseg.raster.remote_files import RemoteFiles, remote_access
 from geoseg.raster.remote_http import _is_public
-from geoseg.raster.remote_s3 import Credentials, canonical_query, find_endpoint, sign
-from geoseg.raster.safety import raster_env
-from geoseg.raster.scene import Scene, SceneOptions, SceneReader, open_scene
+from geoseg.raster.scene import SceneOptions, open_scene
 from tests.raster.factory import Layout, NodataKind, make_raster
-from tests.raster.remote_server import KEY, SECRET, Served, serve
-
-LOOPBACK = RemoteAccess(hosts=("127.0.0.1", "bucket"), timeout_s=5, tries=3)
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    """A plain server; between tries nobody waits."""
-    monkeypatch.setattr("geoseg.raster.remote_client.time.sleep", lambda seconds: None)
-    with serve() as served:
-        yield served
-
-
-@pytest.fixture
-def bucket(server: Served, monkeypatch: pytest.MonkeyPatch) -> Served:
-    """The same as an S3 of the user's own."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    settings = {"ENDPOINT_URL": server.url, "ACCESS_KEY_ID": KEY, "SECRET_ACCESS_KEY": SECRET}
-    for name, value in settings.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
-    server.s3 = True
-    return server
-
-
-@pytest.fixture
-def remote() -> Iterator[RemoteFiles]:
-    with remote_access(LOOPBACK) as files:
-        yield files
-
-
-def read(scene: Scene, *, panel: int = 512) -> tuple[Any, Any]:
-    height, width = scene.grid.shape
-    pixels = np.zeros((len(scene.bands), height, width), scene.dtype)
-    valid = np.zeros((height, width), bool)
-    with raster_env(threads=4), SceneReader(scene) as reader:
-        for col in range(0, width, panel):
-            reader.start_panel(col, min(col + panel, width))
-            for row in range(0, height, 40):
-                window = Window(row=row, col=col, height=min(40, height - row), width=min(panel, width - col))
-                patch = reader.read(window)
-                pixels[:, row : window.row_stop, col : window.col_stop] = patch.pixels
-                valid[row : window.row_stop, col : window.col_stop] = patch.valid
-    return pixels, valid
+from tests.raster.remote_server import LOOPBACK, Served, read
 
 
 @pytest.mark.parametrize("layout", ["tiled", "strips", "tall strips", "one strip"])
@@ -246,6 +196,40 @@ def test_only_what_is_allowed_is_asked(server: Served) -> None:
     assert server.log == []
 
 
+def test_a_proxy_of_the_environment_is_used(tmp_path: Path, server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked to connect, with its user, and hears nothing of the address but the host."""
+    made = make_raster(tmp_path / "a.tif")
+    server.files["/a.tif"] = made.path
+    heard: list[str] = []
+    proxy = socket.create_server(("127.0.0.1", 0))
+
+    def carry() -> None:
+        inner, _ = proxy.accept()
+        while not "".join(heard).endswith("\r\n\r\n"):
+            heard.append(inner.recv(1).decode())
+        outer = socket.create_connection(("127.0.0.1", server.port))
+        inner.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        back = threading.Thread(target=copy, args=(outer, inner), daemon=True)
+        back.start()
+        copy(inner, outer)
+        outer.shutdown(socket.SHUT_WR)
+        back.join()
+
+    def copy(source: socket.socket, target: socket.socket) -> None:
+        while data := source.recv(9999):
+            target.sendall(data)
+
+    threading.Thread(target=carry, daemon=True).start()
+    monkeypatch.setenv("http_proxy", f"http://me:p%40ss@127.0.0.1:{proxy.getsockname()[1]}")
+    monkeypatch.setenv("no_proxy", "")
+    with remote_access(RemoteAccess(hosts=("example.test",), tries=1, timeout_s=5, connections=1)):
+        assert np.array_equal(read(open_scene("http://example.test/a.tif?sig=secret"))[0], made.pixels)
+    assert "".join(heard).startswith("CONNECT example.test:80 HTTP/1")
+    assert "Proxy-Authorization: Basic bWU6cEBzcw==" in "".join(heard)
+    assert "secret" not in "".join(heard)
+    proxy.close()
+
+
 def test_private_networks_are_not_public() -> None:
     private = ("127.0.0.1", "10.1.2.3", "169.254.169.254", "::1", "fe80::1%eth0", "::ffff:10.0.0.1", "0.0.0.0", "x")
     assert not any(map(_is_public, private))
@@ -268,113 +252,6 @@ def test_an_address_named_twice_with_different_queries_is_refused() -> None:
     files.adopt("https://h/get?id=1")
     with pytest.raises(SceneError, match="https://h/get is named twice with different queries"):
         files.adopt("https://h/get?id=2")
-
-
-EXAMPLE = Credentials(key="AKIAIOSFODNN7EXAMPLE", secret="wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
-
-
-@pytest.mark.parametrize(
-    ("path", "query", "headers", "signature"),
-    [
-        (
-            "/test.txt",
-            {},
-            {"range": "bytes=0-9"},
-            "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41",
-        ),
-        (
-            "/",
-            {"prefix": "J", "max-keys": "2"},
-            {},
-            "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7",
-        ),
-    ],
-)
-def test_signatures_are_those_of_the_specification(
-    path: str, query: dict[str, str], headers: dict[str, str], signature: str
-) -> None:
-    """The examples of Amazon S3's API reference, "Signature Calculations for the Authorization Header"."""
-    named = {"host": "examplebucket.s3.amazonaws.com", **headers}
-    now = datetime(2013, 5, 24, tzinfo=UTC)
-    signed = sign(path, canonical_query(query), named, credentials=EXAMPLE, region="us-east-1", now=now)
-    assert signed["authorization"].endswith(f"Signature={signature}")
-
-
-@pytest.mark.parametrize("key", ["scene.tif", "a b/ü+&=:@#%20.tif", "x/(1)*'~!$.tif"])
-def test_a_scene_in_a_bucket_is_read(tmp_path: Path, bucket: Served, remote: RemoteFiles, key: str) -> None:
-    made = make_raster(tmp_path / "scene.tif")
-    bucket.files[f"/bucket/{key}"] = made.path
-    assert np.array_equal(read(open_scene(f"s3://bucket/{key}"))[0], made.pixels)
-
-
-def test_a_folder_of_bands_in_a_bucket_is_a_scene(tmp_path: Path, bucket: Served, remote: RemoteFiles) -> None:
-    for name in ("B02.tif", "B03.tif", "deeper/B04.tif", "notes.txt"):
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        make_raster(path, bands=1, seed=int(name[-5]) if name[-5].isdigit() else 0)
-        bucket.files[f"/bucket/S2A_x/{name}"] = path
-    there = open_scene("s3://bucket/S2A_x/")
-    assert (there.name, [band.name for band in there.bands]) == ("S2A_x", ["blue", "green"])
-    assert np.array_equal(read(there)[0], read(open_scene(tmp_path))[0])
-    with pytest.raises(SceneError, match="empty has no GeoTIFF or JPEG 2000 file in it"):
-        open_scene("s3://bucket/empty/")
-
-
-def test_wrong_credentials_are_refused_with_their_code(
-    tmp_path: Path, bucket: Served, remote: RemoteFiles, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bucket.files["/bucket/a.tif"] = make_raster(tmp_path / "a.tif").path
-    for name, value, code in (
-        ("AWS_SECRET_ACCESS_KEY", "wrong", "HTTP 403 SignatureDoesNotMatch"),
-        ("AWS_ACCESS_KEY_ID", "wrong", "HTTP 403 InvalidAccessKeyId"),
-        ("AWS_NO_SIGN_REQUEST", "YES", "HTTP 403 AccessDenied"),
-    ):
-        monkeypatch.setenv(name, value)
-        with pytest.raises(SceneError, match=rf"s3://bucket/a.tif is refused by its server \({code}\): check the key"):
-            open_scene("s3://bucket/a.tif")
-    for name in ("AWS_NO_SIGN_REQUEST", "AWS_ACCESS_KEY_ID"):
-        monkeypatch.delenv(name)
-    with pytest.raises(SceneError, match="there are no credentials for S3: set AWS_ACCESS_KEY_ID"):
-        open_scene("s3://bucket/a.tif")
-
-
-def test_a_profile_has_credentials(tmp_path: Path, bucket: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    bucket.files["/bucket/a.tif"] = make_raster(tmp_path / "a.tif").path
-    profile = tmp_path / "credentials"
-    profile.write_text(f"[mine]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\n")
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.setenv("AWS_PROFILE", "mine")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(profile))
-    with remote_access(LOOPBACK):
-        assert open_scene("s3://bucket/a.tif").name == "a.tif"
-
-
-def test_a_long_listing_comes_in_pages(bucket: Served) -> None:
-    names = [f"p/{k:05d} ü+&.tif" for k in range(2500)]
-    bucket.files = {f"/bucket/{name}": b"x" for name in (*names, "q/other.tif")}
-    client = RemoteClient(LOOPBACK)
-    assert [one.key for one in client.list_keys("bucket", "p/")] == names
-    assert len(bucket.log) == 3
-
-
-def test_endpoints_are_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-
-    def place(bucket: str) -> str:
-        found = find_endpoint(bucket, "eu-west-1")
-        return f"{found.scheme}://{found.host}{found.path} {found.is_own}"
-
-    assert place("b") == "https://b.s3.eu-west-1.amazonaws.com False"
-    assert place("b.c") == "https://s3.eu-west-1.amazonaws.com/b.c False"
-    monkeypatch.setenv("AWS_S3_ENDPOINT", "localhost:9000")
-    monkeypatch.setenv("AWS_HTTPS", "NO")
-    assert place("b") == "http://localhost:9000/b True"
-    monkeypatch.setenv("AWS_VIRTUAL_HOSTING", "TRUE")
-    assert place("b") == "http://b.localhost:9000 True"
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://s3.example.org/x/")
-    monkeypatch.setenv("AWS_VIRTUAL_HOSTING", "FALSE")
-    assert place("b") == "https://s3.example.org/x/b True"
 
 
 def test_a_mask_may_be_remote_and_a_sidecar_of_a_signed_scene_is_said(
