@@ -22,6 +22,7 @@ _PIECE: Final = 2**16
 _MOST_ERROR_BYTES: Final = 2**14
 _SLOWEST: Final = 20_000
 """Bytes a second below which an answer is given up."""
+_TRANSLATED: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _CERTIFICATES: Final = ("AWS_CA_BUNDLE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 
 
@@ -207,9 +208,16 @@ def _dial_public(place: tuple[str, int], *how: Any, shown: str) -> socket.socket
 def _is_public(address: str) -> bool:
     with suppress(ValueError):
         found = ipaddress.ip_address(address.partition("%")[0])
-        inner = getattr(found, "ipv4_mapped", None) or found
-        return bool(inner.is_global and not inner.is_multicast)
+        return all(one.is_global and not one.is_multicast for one in (found, *_carried(found)))
     return False
+
+
+def _carried(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
+    """The IPv4 address that an IPv6 address stands for: mapped, 6to4 (RFC 3056) or translated (RFC 6052)."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return []
+    translated = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in _TRANSLATED else None
+    return [one for one in (address.ipv4_mapped, address.sixtofour, translated) if one is not None]
 
 
 def _say(error: BaseException) -> str:
