@@ -58,7 +58,9 @@ def run(source: Path, out: Path, products: str, **cluster: object) -> tuple[floa
     pipeline = load_pipeline("forest", overrides=[f"products=[{products}]"])
     plan_batch(BatchRequest(source=str(source), pipeline=pipeline, config=config), out)
     times = Times()
-    run_batch(out, RunOptions(config=config), times)
+    summary = run_batch(out, RunOptions(config=config), times)
+    if summary.exit_code:
+        raise SystemExit(summary.stop.reason)
     with Ledger(Place(out=out).ledger(Shard())) as ledger:
         seconds = [row["seconds"] for row in ledger.rows("done")]
     return times.wall_s, median(seconds)
