@@ -90,8 +90,12 @@ class RemoteFile:
             NetworkError: no answer, again and again.
         """
         with self._lock:
-            held = dict(self._spans)
-        missing = [one for one in ranges if not _covers(held, *one)]
+            held, chunks = dict(self._spans), set(self._chunks)
+        missing = [
+            (start, stop)
+            for start, stop in ranges
+            if not (_covers(held, start, stop) or chunks.issuperset(range(start // CHUNK, (stop - 1) // CHUNK + 1)))
+        ]
         spans = list(_merge(missing, self.size))
         with ThreadPoolExecutor(max(1, min(len(spans), self._client.access.connections))) as pool:
             data = list(pool.map(lambda span: self._ask(*span), spans))

@@ -151,9 +151,7 @@ def test_a_remote_scene_that_changed_or_is_gone_fails(tmp_path: Path, bucket: Se
     found = tickets(out)
     with pytest.raises(SceneError, match="has changed since the batch was planned"):
         run_scene(out, found["s0"], config())
-    with pytest.raises(
-        SceneError, match=r"^s3://bucket/archive/2/s2.tif is refused by its server \(HTTP 404 N"
-    ):
+    with pytest.raises(SceneError, match=r"^s3://bucket/archive/2/s2.tif is refused by its server \(HTTP 404 N"):
         run_scene(out, found["s2"], config())
 
 
