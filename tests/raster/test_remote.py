@@ -231,8 +231,8 @@ def test_a_proxy_of_the_environment_is_used(tmp_path: Path, server: Served, monk
 
 
 def test_private_networks_are_not_public() -> None:
-    plain = "127.0.0.1 10.1.2.3 169.254.169.254 100.64.0.1 224.0.0.1 0.0.0.0 ::1 fc00::1 fe80::1%eth0 x".split()
-    carried = "::ffff:10.0.0.1 64:ff9b::7f00:1 2002:7f00:1::".split()
+    plain = ["127.0.0.1", "10.1.2.3", "169.254.169.254", "100.64.0.1", "224.0.0.1", "0.0.0.0", "::1", "fc00::1"]
+    carried = ["::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "fe80::1%eth0", "x"]
     assert not any(map(_is_public, plain + carried))
     assert all(map(_is_public, ("1.1.1.1", "2606:4700:4700::1111", "64:ff9b::101:101")))
 
