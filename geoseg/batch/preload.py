@@ -21,7 +21,11 @@ def dask_setup(worker: Any) -> None:
 
 async def _retire(worker: Any) -> None:
     """Finishes the pack it is at, waits until the driver has the endings, and goes."""
-    await worker.scheduler.retire_workers(workers=[worker.address], close_workers=False, remove=False)
-    while worker.state.executing_count or len(worker.data):
+    idle = False
+    while not idle:
+        # Refused while it is the only worker and an ending has not been fetched: so it is asked until it is granted.
+        await worker.scheduler.retire_workers(workers=[worker.address], close_workers=False, remove=False)
         await asyncio.sleep(_LOOK_SECONDS)
+        retired = worker.status.name == "closing_gracefully"
+        idle = retired and not worker.state.executing_count and not len(worker.data)
     await worker.close(reason="its job is about to end")
