@@ -21,6 +21,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "distributed.scheduler.worker-ttl": None,  # work that holds the GIL is no dead worker; the hang guard judges
     "distributed.scheduler.work-stealing": False,
     "distributed.scheduler.no-workers-timeout": None,
+    "distributed.admin.low-level-log-length": 20,  # 1,000 messages by default, with the scenes they were about
     "distributed.deploy.lost-worker-timeout": "30d",  # 15 s by default, after which a slow restart is lost for good
     "distributed.worker.memory.target": False,  # model and GDAL cache are unmanaged memory: pausing would hang
     "distributed.worker.memory.spill": False,
