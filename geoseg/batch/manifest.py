@@ -74,18 +74,25 @@ def freeze(found: Iterable[Found], place: Place, *, split: Callable[[str], int] 
                 columns = [[getattr(one, name) for one in rows] for name in ("scene", "uri", "fingerprint", "size")]
                 writer.write_table(pyarrow.table(dict(zip(schema.names, columns, strict=True)), schema=schema))
         if not tally.seen:
-            raise SettingsError(f"the source has no scene in it: rasters end in {', '.join(SUFFIXES)}")
+            raise SettingsError(
+                f"the source has no scene in it: rasters end in {', '.join(SUFFIXES)}, and results of geoseg are none"
+            )
         beside.replace(place.manifest)
     finally:
         beside.unlink(missing_ok=True)
     return Frozen(scenes=tally.entries, repeated=tally.repeated, missing=tally.missing, sha256=_sha256(place.manifest))
 
 
-def read_manifest(place: Place, shard: Shard | None = None) -> Iterator[Entry]:
+def read_manifest(place: Place, shard: Shard | None = None, *, sha256: str | None = None) -> Iterator[Entry]:
     """The scenes in their order, or those of a shard.
 
+    Args:
+        place: of the batch.
+        shard: None: all.
+        sha256: of the file, as batch.json has it; None: it is not checked.
+
     Raises:
-        ProductError: there is no manifest or it is damaged.
+        ProductError: there is no manifest, it is damaged, or it is not that of the batch.
     """
     import pyarrow
     import pyarrow.parquet
@@ -93,6 +100,11 @@ def read_manifest(place: Place, shard: Shard | None = None) -> Iterator[Entry]:
     shard = shard or Shard()
     number = 0
     try:
+        if sha256 is not None and _sha256(place.manifest) != sha256:
+            raise ProductError(
+                f"{place.manifest} is not the one that {place.job.name} was made with (sha256): put that back, or plan "
+                "the batch again in a new folder"
+            )
         table = pyarrow.parquet.ParquetFile(place.manifest)
         for batch in table.iter_batches(batch_size=_ROWS, columns=["id", "uri", "fingerprint", "size"]):
             columns = [batch.column(k).to_pylist() for k in range(4)]
@@ -180,8 +192,7 @@ def _in_parts(entries: Iterable[Entry], split: Callable[[str], int], tally: _Tal
 
 def _entries(found: Iterable[Found], place: Place, tally: _Tally) -> Iterator[Entry]:
     for one in found:
-        identity = "\n".join(one.files)
-        scene = identify(identity)
+        scene = identify(one.identity)
         before = tally.seen.get(scene)
         if before == one.files[0]:
             tally.repeated += 1

@@ -1,6 +1,5 @@
 """A new batch: its scenes listed and its settings frozen, so that every shard and resumption does the same work."""
 
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -10,13 +9,14 @@ from pathlib import Path
 
 from geoseg import __version__
 from geoseg.batch.job import BatchJob, ZoneSource, check_same, read_job, write_job
-from geoseg.batch.manifest import freeze
+from geoseg.batch.manifest import Frozen, freeze, identify, read_manifest
 from geoseg.batch.place import Place, locked
 from geoseg.batch.signatures import write_signatures
 from geoseg.batch.source import find_scenes
+from geoseg.batch.source_here import LeftOut
 from geoseg.batch.source_remote import look_at
 from geoseg.config import Config
-from geoseg.errors import GeosegError, ProductError
+from geoseg.errors import GeosegError, InputError, ProductError
 from geoseg.pipeline import Pipeline
 from geoseg.raster.remote import RemoteAccess, is_remote, redact
 from geoseg.raster.remote_files import remote_access
@@ -77,12 +77,13 @@ def plan_batch(request: BatchRequest, out: Path) -> Planned:
         if place.job.exists():
             job = read_job(out)
             check_same(job, job.model_copy(update=settings).settings, out)
+            notes = tuple(_look_again(request.source, job, place))
             if place.signatures.exists():
-                deque(find_scenes(request.source), maxlen=0)  # for its newer signatures
                 write_signatures(place, remote.queries)
-            return Planned(job=job, is_new=False)
+            return Planned(job=job, is_new=False, notes=notes)
         count = partial(_count_parts, request, frozen.pipeline)
-        found = look_at(find_scenes(request.source))
+        left_out = LeftOut()
+        found = look_at(find_scenes(request.source, left_out))
         manifest = freeze(found, place, split=count if request.config.cluster.block else _one)
         write_signatures(place, remote.queries)
         facts = {"geoseg": __version__, "bundle": frozen.bundle, "versions": versions(), "argv": request.argv}
@@ -90,12 +91,38 @@ def plan_batch(request: BatchRequest, out: Path) -> Planned:
         job = BatchJob.model_validate({**settings, **facts, **listed})
         (out / "logs").mkdir(exist_ok=True)  # a SLURM job cannot write its log to a folder that is not there
         write_job(job, place)
-    notes = []
+    return Planned(job=job, is_new=True, notes=tuple(_notes(manifest, left_out)))
+
+
+def _notes(manifest: Frozen, left_out: LeftOut) -> Iterator[str]:
     if manifest.repeated:
-        notes.append(f"{manifest.repeated} scenes are named more than once; each is done once")
+        yield f"{manifest.repeated} scenes are named more than once; each is done once"
     if manifest.missing:
-        notes.append(f"{manifest.missing} of {manifest.scenes} scenes are not there now")
-    return Planned(job=job, is_new=True, notes=tuple(notes))
+        yield f"{manifest.missing} of {manifest.scenes} scenes are not there now"
+    if left_out.results:
+        yield f"{left_out.results} folders with results of geoseg are left out; they are no scenes"
+
+
+def _look_again(source: str, job: BatchJob, place: Place) -> Iterator[str]:
+    """Notes on scenes that a source has got since it was frozen; signed addresses in it are taken as they are now.
+
+    What is on a server or standard input is not listed again, unless for its signatures. A source that is gone does
+    not keep a batch from its end: its scenes are known.
+    """
+    renews = place.signatures.exists()
+    if not renews and (source == "-" or is_remote(source)):
+        return
+    known = {entry.scene.partition("-")[0] for entry in read_manifest(place)}
+    try:
+        added = {scene for one in find_scenes(source) if (scene := identify(one.identity)) not in known}
+    except InputError as error:
+        if renews:
+            raise
+        yield f"scenes added since could not be looked for: {error}"
+        return
+    if added:
+        when = f"{job.created:%Y-%m-%d}"
+        yield f"{len(added)} scenes of {redact(source)} are not in this batch (frozen on {when}): plan a new one"
 
 
 def _one(uri: str) -> int:

@@ -4,12 +4,15 @@ import csv
 import glob
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
-from geoseg.batch.found import SUFFIXES, Found
+from geoseg.batch.found import SUFFIXES, Found, is_name
+from geoseg.batch.source_here import LeftOut, expand, walk
 from geoseg.batch.source_remote import is_prefix, join, list_prefix, next_page, read_document
 from geoseg.errors import SceneError, SettingsError
 from geoseg.raster.remote import is_remote, redact
@@ -20,13 +23,13 @@ __all__ = ["Found", "find_scenes"]
 Base = Path | str
 """What names in a document are relative to: a folder, or the address of the document."""
 
-OURS: Final = ("batch.json", ".geoseg-run", "run.json")
-"""A folder with one of these holds results; it is no source of scenes."""
 _MAX_STAC_BYTES: Final = 2**30
+_FILE: Final = re.compile(r"file:(?://(?:localhost)?)?(?=/)")
+"""What comes before the path in the address of a file of this machine."""
 _RASTER_TYPES: Final = ("image/tiff", "image/jp2", "image/vnd.stac.geotiff")
 
 
-def find_scenes(source: str) -> Iterator[Found]:
+def find_scenes(source: str, left_out: LeftOut | None = None) -> Iterator[Found]:
     """The scenes of a source, in its order (folders and globs: by name), possibly with repetitions.
 
     Args:
@@ -34,22 +37,23 @@ def find_scenes(source: str) -> Iterator[Found]:
             .parquet with a column `uri`, or a STAC item, item collection or collection (.json, .geojson). Paths in a
             file are relative to that file. Where `remote_access` allows it also s3://bucket/prefix, the address of a
             raster or of a STAC document, and addresses in all of these.
+        left_out: counts folders of results, in a folder or glob; they are no scenes.
 
     Raises:
         SettingsError: it is none of these.
-        SceneError: a name in it is an address that may not be read, or not a path.
+        SceneError: a name in it is an address that may not be read, or not a path; a folder cannot be read.
     """
-    path = Path(source)
+    path, left_out = Path(source), left_out or LeftOut()
     if source == "-":
         return _lines(sys.stdin, Path.cwd())
     if is_remote(source):
         return _remote(source)
     if path.is_dir():
-        return _folder(path)
+        return (_one(name, Path.cwd()) for name in walk(path, left_out))
     if path.is_file():
         return _file(path)
     if glob.has_magic(source):
-        return _glob(source)
+        return (_one(name, Path.cwd()) for name in expand(source, left_out))
     raise SettingsError(f"{source} is not there: give a folder, a quoted glob, a list, a table or a STAC document")
 
 
@@ -86,32 +90,19 @@ def _resolve(name: str, base: Base) -> str:
         return adopt(join(base, name))
     if is_remote(name):
         return adopt(name)
-    local = name.removeprefix("file://")
-    if not local.isprintable():
-        raise SceneError(f"{local!r} is no name of a scene: it has control characters")
-    return os.path.abspath(base / local)
-
-
-def _folder(folder: Path) -> Iterator[Found]:
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(one for one in folders if not one.startswith("."))
-        if any(one in names for one in OURS):
-            folders[:] = []
-            continue
-        for name in sorted(names):
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                yield _one(name, Path(place).absolute())
-
-
-def _glob(pattern: str) -> Iterator[Found]:
-    for name in sorted(glob.iglob(pattern, recursive=True)):
-        if Path(name).is_dir() or name.lower().endswith(SUFFIXES):
-            yield _one(name, Path.cwd())
+    local = unquote(_FILE.sub("", name)) if _FILE.match(name) else name
+    if not is_name(local):
+        raise SceneError(f"{local!r} is no name of a scene: it has control characters or is no text")
+    path = base / local
+    if ".." not in path.parts:
+        return os.path.abspath(path)
+    # after a linked folder .. is the folder above where it leads to, as the system has it
+    return str(path.resolve() if path.name == ".." else path.parent.resolve() / path.name)
 
 
 def _lines(lines: Iterable[str], folder: Path) -> Iterator[Found]:
     for line in lines:
-        name = line.strip()
+        name = line.strip(" \t\r\n\ufeff")  # the last: what some editors put before the first line
         if name and not name.startswith("#"):
             yield _one(name, folder)
 
@@ -153,9 +144,11 @@ def _no_column(path: Path, columns: list[str]) -> SettingsError:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > _MAX_STAC_BYTES:
-        raise SettingsError(f"{path} is larger than {_MAX_STAC_BYTES} bytes: write a Parquet file with a column uri")
     try:
+        if path.stat().st_size > _MAX_STAC_BYTES:
+            raise SettingsError(
+                f"{path} is larger than {_MAX_STAC_BYTES} bytes: write a Parquet file with a column uri"
+            )
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(f"{path} cannot be read as JSON ({error}): correct the file") from error
@@ -175,7 +168,7 @@ def _stac(place: Base, document: dict[str, Any]) -> Iterator[Found]:
             yield _item(place, content)
         elif content.get("type") == "FeatureCollection":
             yield from (_item(place, item) for item in content.get("features", []))
-            page = next_page(content, str(place)) if isinstance(place, str) else None
+            page = next_page(content, str(place))
             links = [page] if page else []
         elif content.get("type") in {"Collection", "Catalog"}:
             linked = (one for one in content.get("links", []) if one.get("rel") in {"item", "items", "child"})

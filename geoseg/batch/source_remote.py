@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, Final
 from urllib.parse import urljoin
 
-from geoseg.batch.found import SUFFIXES, Found
+from geoseg.batch.found import SUFFIXES, Found, is_name
 from geoseg.errors import SceneError, SettingsError
 from geoseg.raster.remote import Address, is_remote, locate, redact
 from geoseg.raster.remote_files import Look, remote_files
@@ -94,6 +94,6 @@ def look_at(found: Iterable[Found]) -> Iterator[Found]:
 
 
 def _printable(address: Address) -> str:
-    if not address.uri.isprintable():
+    if not is_name(address.uri):
         raise SceneError(f"{address.uri!r} is no name of a scene: it has control characters")
     return address.uri
