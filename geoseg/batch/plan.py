@@ -100,7 +100,7 @@ def _notes(manifest: Frozen, left_out: LeftOut) -> Iterator[str]:
     if manifest.missing:
         yield f"{manifest.missing} of {manifest.scenes} scenes are not there now"
     if left_out.results:
-        yield f"{left_out.results} folders with results of geoseg are left out; they are no scenes"
+        yield f"folders left out because they hold results of geoseg: {left_out.results}"
 
 
 def _look_again(source: str, job: BatchJob, place: Place) -> Iterator[str]:
@@ -121,8 +121,8 @@ def _look_again(source: str, job: BatchJob, place: Place) -> Iterator[str]:
         yield f"scenes added since could not be looked for: {error}"
         return
     if added:
-        when = f"{job.created:%Y-%m-%d}"
-        yield f"{len(added)} scenes of {redact(source)} are not in this batch (frozen on {when}): plan a new one"
+        when, those = f"{job.created:%Y-%m-%d}", "1 scene" if len(added) == 1 else f"{len(added):,} scenes"
+        yield f"not in this batch, which was frozen on {when}: {those} of {redact(source)}; plan a new one for them"
 
 
 def _one(uri: str) -> int:
