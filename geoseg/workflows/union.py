@@ -37,8 +37,9 @@ _SIDE: Final = (512, 2048)
 """(rows, columns) looked at together."""
 DISJOINT: Final = "No map overlaps another: the sum over the maps is the area of their union."
 MIXED: Final = (
-    "Maps on different grids were compared at pixel centres: along a seam between two of them a pixel may be counted "
-    "twice or not at all, half a pixel to either side, which evens out along it."
+    "Maps on different grids were compared at pixel centres: a seam between two of them may lie up to half a pixel to "
+    "either side, where ground is counted twice or not at all. Along seams of grids that are turned to each other this "
+    "evens out; where their rows and columns are parallel it does not."
 )
 
 Labels = npt.NDArray[np.uint8]

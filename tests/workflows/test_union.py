@@ -110,6 +110,20 @@ def look_at_points(
     return {k: float((final == k).sum() * step**2) for k in (*LEGEND.ids, 255)}
 
 
+@pytest.mark.parametrize("shift", [0.0, 0.25, 0.5, 0.75])
+def test_parallel_grids_are_wrong_by_half_a_pixel_a_seam_and_no_more(shift: float, tmp_path: Path) -> None:
+    """Five maps in a row, each a part of a pixel further: the error is that of every seam, and the note says so."""
+    side, step, count = 64, 48 + shift, 5
+    labels = np.zeros((side, side), np.uint8)
+    grids = [GeoBox(labels.shape, PLACE * Affine.translation(k * step, 0), UTM) for k in range(count)]
+    maps = [make_map(tmp_path / str(k), labels, labels + 50, grid) for k, grid in enumerate(grids)]
+    union = measure_union(maps, "first")
+    error = union.pixels[0] - side * ((count - 1) * step + side)
+    assert abs(error) == side * (count - 1) * min(shift, 1 - shift)  # no seam makes up for another
+    assert (MIXED in union.notes) is (shift > 0)
+    assert "parallel it does not" in MIXED
+
+
 def test_ground_across_the_antimeridian_is_one(tmp_path: Path) -> None:
     """The same ground as longitude 179.995 … 180.005, as -180.005 … -179.995, and in UTM zone 1."""
     side, shape = 1e-4, (50, 100)
