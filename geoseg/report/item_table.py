@@ -43,8 +43,11 @@ class ItemTable:
         self._stack.close()
 
     def add(self, item: dict[str, Any]) -> None:
-        """One item."""
+        """One item. The box of one over 180 degrees goes around the Earth here: queries of the file compare numbers."""
         self.count += 1
+        west, south, east, north = item["bbox"]
+        if west > east:
+            item = {**item, "bbox": [-180.0, south, 180.0, north]}
         lines, shape = self._rest, hash(_shape({**item, "geometry": None}))
         if shape not in self._shapes and len(self._shapes) <= _SHAPES:
             self._shapes.add(shape)

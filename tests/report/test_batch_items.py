@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import pytest
+import shapely
 
 from geoseg.report.item_table import ItemTable
 
@@ -47,3 +49,25 @@ def test_what_only_a_late_item_has_is_kept(tmp_path: Path) -> None:
     assert items["last"]["number"] == 0.5
     assert items["7"]["number"] == 7
     assert items["7"].get("platform") is None
+
+
+def test_a_query_by_box_loses_no_item_over_180_degrees(tmp_path: Path) -> None:
+    """Asked by geopandas on both sides and in the file's own units; what is elsewhere is still told apart."""
+    pytest.importorskip("stac_geoparquet", reason="the extra geoseg[catalog] is not installed")
+    halves = [
+        [[[west, -17], [east, -17], [east, -16], [west, -16], [west, -17]]] for west, east in ((179, 180), (-180, -178))
+    ]
+    fiji = {"geometry": {"type": "MultiPolygon", "coordinates": halves}, "bbox": [179, -17, -178, -16]}
+    with ItemTable(tmp_path) as table:
+        for item in ({**an_item(0), **fiji, "id": "fiji"}, an_item(1)):
+            table.add(item)
+        table.write(tmp_path / "items.parquet", {"id": "c"})
+    for box, expected in {
+        (179.2, -16.8, 179.4, -16.2): ["fiji"],
+        (-179.5, -16.8, -179.0, -16.2): ["fiji"],
+        (9, 49, 12, 52): ["1"],
+        (-180, -90, 180, 90): ["1", "fiji"],
+    }.items():
+        found = geopandas.read_parquet(tmp_path / "items.parquet", bbox=box)
+        assert sorted(found["id"]) == expected
+        assert found.intersects(shapely.box(*box)).all()
