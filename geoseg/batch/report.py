@@ -2,19 +2,24 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from geoseg.batch.catalog import Catalog, collecting, find_item
 from geoseg.batch.job import read_job
 from geoseg.batch.manifest import Part
 from geoseg.batch.overview import PAGE, Overview
+from geoseg.batch.place import Place
 from geoseg.batch.report_content import Gathered, make_content
 from geoseg.batch.results import Results, areas_of, write_results
 from geoseg.batch.status import read_rows, read_status
+from geoseg.batch.union import TABLE
 from geoseg.report.batch_page import render_batch_page
 from geoseg.report.union_document import UNION, read_union
 from geoseg.workflows.output_file import writing
 from geoseg.workflows.progress import Progress, Silent
+
+_TOGETHER: Final = (UNION, TABLE, "mosaic.tif", "mosaic.tif.json", "mosaic.vrt", "mosaic.vrt.json")
+"""Made only where they are asked for, and then shown by every later report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +28,7 @@ class BatchReport:
 
     results: Results
     files: tuple[Path, ...]
+    """With what there is of the scenes as one."""
     remarks: tuple[str, ...]
     """What could not be shown, counted or written, one line each."""
 
@@ -54,7 +60,7 @@ def write_report(out: Path, progress: Progress | None = None) -> BatchReport:
             progress.advance()
         progress.note(f"{catalog.table.count:,} items go into the catalog")
         written, remarks = catalog.write()
-    files = (*results.files, *written, *([out / UNION] if union else []))
+    files = (*results.files, *written, *(out / name for name in _TOGETHER if (out / name).exists()))
     gathered = Gathered(
         job=job,
         status=read_status(out),
@@ -79,7 +85,8 @@ def _add(row: dict[str, Any], overview: Overview, catalog: Catalog) -> None:
     part = Part.parse(row["uri"])
     if ended and row["output"] and part.index == 0:
         found = find_item(catalog.out, row)
-        overview.lost += found is None and part.count == 1
+        waits = Place(out=catalog.out).part(row["scene"], 0).exists()  # for other parts of the scene
+        overview.lost += found is None and not waits
     if found is not None:
         catalog.add(found[0], row, is_file=found[1])
     overview.add(row, areas, None if found is None else found[0])

@@ -26,6 +26,11 @@ _WHAT = {
     "collection.json": "the archive as a STAC collection",
     "items.parquet": "the STAC items of the collection in one GeoParquet file",
     "union.json": "areas with ground that several scenes show counted once",
+    "union.csv": "the same as a table",
+    "mosaic.tif": "one class map of all scenes",
+    "mosaic.vrt": "one class map of all scenes, which leads to theirs",
+    "mosaic.tif.json": "the scenes in mosaic.tif and the rule by which they were put together",
+    "mosaic.vrt.json": "the scenes in mosaic.vrt and the rule by which they were put together",
 }
 _GREYS = ("#5b6b64", "#8a9691", "#b9c2bd", "#d3dad6")
 """Of classes whose color is not known."""

@@ -1,4 +1,4 @@
-"""`geoseg batch plan` and `geoseg batch run`; what only looks at a batch is in `batch_show`."""
+"""`geoseg batch plan` and `geoseg batch run`; what only looks at a batch is in `batch_show`, `batch_report`."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from geoseg.cli.batch_options import plan_of, run_options_of
-from geoseg.cli.batch_show import failures, repair, report, script, status
+from geoseg.cli.batch_report import report
+from geoseg.cli.batch_show import failures, repair, script, status
 from geoseg.cli.options import (
     RemoteCommand,
     config_options,

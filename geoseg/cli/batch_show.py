@@ -1,15 +1,11 @@
-"""`geoseg batch status`, `failures`, `report`, `repair` and `script`: how a batch stands, and files for it."""
+"""`geoseg batch status`, `failures`, `repair` and `script`: how a batch stands; its report is in `batch_report`."""
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
 import click
 
 from geoseg.cli.options import json_option
-
-if TYPE_CHECKING:
-    from geoseg.core.claimed import Rule
 
 _WATCH_SECONDS = 5.0
 out_argument = click.argument("out", type=click.Path(path_type=Path))
@@ -48,39 +44,6 @@ def failures(out: Path, *, as_json: bool) -> None:
         return
     for row in read_failures(out):
         click.echo(f"{row['state']}\t{row['error_code']}\t{row['uri']}\t{row['error']}")
-
-
-@click.command()
-@out_argument
-@click.option(
-    "--union",
-    type=click.Choice(["first", "latest", "confident"]),
-    help="Count ground that several scenes show once: the first of the manifest, the latest, the most confident.",
-)
-@click.option("--mosaic", type=click.Choice(["vrt", "cog"]), help="One map of all scenes, by the rule of --union.")
-@json_option
-def report(out: Path, *, union: "Rule | None", mosaic: Literal["vrt", "cog"] | None, as_json: bool) -> None:
-    """Write report.html, tables and a STAC catalog of OUT into it; sums of overlapping scenes are no union."""
-    from geoseg.batch.report import write_report
-    from geoseg.batch.union import TABLE, write_mosaic, write_union
-    from geoseg.cli.show import print_json, progress
-
-    lines, files = [], []
-    with progress(quiet=as_json) as shown:
-        if union is not None:
-            lines += write_union(out, union, progress=shown).lines()
-            files.append(out / TABLE)
-        if mosaic is not None:
-            made, missing = write_mosaic(out, mosaic, union or "first", progress=shown)
-            lines += [*made.notes(), *([missing] if missing else [])]
-            files += [made.path, made.provenance]
-        found = write_report(out, shown)
-    if as_json:
-        document = found.to_json()
-        print_json({**document, "files": [*document["files"], *map(str, files)]})
-        return
-    click.echo("\n".join([*found.lines(), *dict.fromkeys(lines)]), err=True)
-    click.echo("\n".join(map(str, [*found.files, *files])))
 
 
 @click.command()

@@ -75,6 +75,8 @@ def test_a_batch_is_counted_once(rule: Any, done: Path, capsys: pytest.CaptureFi
     assert geoseg("batch", "report", done, "--union", rule, "--mosaic", "cog", "--json") == 0
     listed = {Path(one).name for one in json.loads(capsys.readouterr().out)["files"]}
     assert {"union.json", "union.csv", "mosaic.tif", "mosaic.tif.json", "report.html", "areas.csv"} <= listed
+    page = (done / "report.html").read_text()
+    assert all(f'href="{name}"' in page for name in listed - {"report.html"})
     union = json.loads((done / "union.json").read_text())
     assert (union["schema"], union["rule"], union["scenes"]) == ("geoseg/batch-union/1", rule, 4)
     assert {one["id"]: one["pixels"] for one in union["classes"]} == {k: counts[k] for k in (0, 1)}
