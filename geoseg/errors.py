@@ -9,7 +9,8 @@ GeosegError                 1   environment or internal failure
 │   └── ProductError            a run folder or file geoseg made: incomplete, damaged, already there
 │       └── BusyError               … or being written by another process just now
 ├── ResourceError           1   disk full, out of memory, a device that is not there
-│   └── NetworkError            … or a network or server that does not answer just now
+│   ├── NetworkError            … or a network or server that does not answer just now
+│   └── FullDiskError       4   … or no space for the files of a batch, which stops and can be resumed
 └── InterruptedRun        130   SIGINT or SIGTERM; the same command resumes or starts again
 
 A message says the value, the place and the remedy, in one line.
@@ -58,6 +59,12 @@ class ResourceError(GeosegError):
 
 class NetworkError(ResourceError):
     """A server did not answer, or not all of it, or is overloaded; later it may."""
+
+
+class FullDiskError(ResourceError):
+    """A batch has no space for its own files: it stops, as for any full disk, and can be resumed."""
+
+    exit_code = 4
 
 
 class InterruptedRun(KeyboardInterrupt):
