@@ -138,8 +138,27 @@ def fingerprint(uri: str, looks: "Mapping[str, Look | None] | None" = None) -> t
         states = [_state(one, looks) for one in _files(uri)]
     except (OSError, UnicodeDecodeError):
         return "", None
-    text = "\n".join(f"{name}\t{size}\t{state}" for name, size, state in states)
-    return hashlib.sha256(text.encode()).hexdigest(), sum(size for _, size, _ in states)
+    return _digest("", states), sum(size for _, size, _ in states)
+
+
+def scene_fingerprint(uri: str, known: str) -> str | None:
+    """The fingerprint by which products tell a scene, if it can be known without opening it: of files here, all used.
+
+    Args:
+        uri: of the scene.
+        known: its `fingerprint` in the manifest; None is given where it has another now.
+    """
+    try:
+        files = _files(uri)
+        states = [] if any("://" in one for one in files) else [_state(one, None) for one in files]
+    except (OSError, UnicodeDecodeError):
+        return None
+    return _digest("scene\t", states) if states and _digest("", states) == known else None
+
+
+def _digest(head: str, states: Iterable[tuple[str, int, str]]) -> str:
+    text = "\n".join(f"{head}{name}\t{size}\t{state}" for name, size, state in states)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _state(uri: str, looks: "Mapping[str, Look | None] | None") -> tuple[str, int, str]:

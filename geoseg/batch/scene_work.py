@@ -19,7 +19,7 @@ from geoseg.config import Config
 from geoseg.errors import BusyError, InputError, OffMapError, ProductError, SceneError
 from geoseg.model.network import NetworkCache
 from geoseg.workflows.parts import in_parts, is_part, notes_of, read_parts, write_part
-from geoseg.workflows.plan import Request, ScenePlan, plan_scene
+from geoseg.workflows.plan import OUTPUT_VERSION, Request, ScenePlan, plan_scene
 from geoseg.workflows.segment import segment
 from geoseg.workflows.zones import ZoneFile, ZoneSet
 
@@ -76,6 +76,11 @@ def _run_part(plan: ScenePlan, part: Part, ticket: Ticket, place: Place) -> None
 
 
 def _plan(job: BatchJob, part: Part, config: Config) -> ScenePlan:
+    if job.output_version != OUTPUT_VERSION:
+        raise JobError(
+            f"this worker makes products of version {OUTPUT_VERSION}, the batch was begun with {job.output_version}: "
+            "give every worker the same geoseg"
+        )
     zones = _zones(job)
     request = Request(source=part.uri, pipeline=job.pipeline, config=config, allow_large=job.allow_large, zones=zones)
     try:

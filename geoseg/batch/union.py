@@ -68,11 +68,11 @@ def done_layers(out: Path, rule: Rule, *, progress: Progress | None = None) -> t
         ProductError: the folder holds no batch, no scene is done, or a product is damaged or lacks what `rule` needs.
     """
     tell = progress or Silent()
-    tell.begin("maps", read_job(out).scenes)
-    place = Place(out=out)
+    job, place = read_job(out), Place(out=out)
+    tell.begin("maps", job.scenes)
     done = {row["scene"] for row in read_rows(out, "done", "skipped")}
     layers, others = [], 0
-    for scene, uri in _scenes(place):
+    for scene, uri in _scenes(place, job.manifest_sha256):
         tell.advance()
         folder = place.scene(scene)
         if scene not in done or not (folder / RECORD).exists():
@@ -86,9 +86,9 @@ def done_layers(out: Path, rule: Rule, *, progress: Progress | None = None) -> t
     return layers, missing if others else None
 
 
-def _scenes(place: Place) -> Iterator[tuple[str, str]]:
+def _scenes(place: Place, sha256: str) -> Iterator[tuple[str, str]]:
     """(id, uri) of every scene; of one that is done in parts once, by its first part."""
-    for entry in read_manifest(place):
+    for entry in read_manifest(place, sha256=sha256):
         part = Part.parse(entry.uri)
         if part.index == 0:
             yield entry.scene, part.uri

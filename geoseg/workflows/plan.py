@@ -29,6 +29,14 @@ OUTPUT_VERSION = 1
 """Raised when the same job would give other pixels or other files than before."""
 
 
+def name_job(pipeline: str, bundle: str, fingerprint: str, *, aoi: str | None = None, zones: str | None = None) -> str:
+    """sha256 that names a product, of the checksums of what decides it and of OUTPUT_VERSION."""
+    parts = [pipeline, bundle, fingerprint, str(OUTPUT_VERSION)]
+    parts += [f"aoi {aoi}"] if aoi is not None else []
+    parts += [f"zones {zones}"] if zones is not None else []
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What the user asked for."""
@@ -98,10 +106,13 @@ class ScenePlan:
     @property
     def job(self) -> str:
         """sha256 that names the product: pipeline, bundle, inputs and output version; never the config."""
-        parts = [self.pipeline.digest(), self.bundle.sha256, self.scene.fingerprint, str(OUTPUT_VERSION)]
-        parts += [f"aoi {self.aoi.sha256}"] if self.aoi is not None else []
-        parts += [f"zones {self.zones.sha256}"] if self.zones is not None else []
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        return name_job(
+            self.pipeline.digest(),
+            self.bundle.sha256,
+            self.scene.fingerprint,
+            aoi=None if self.aoi is None else self.aoi.sha256,
+            zones=None if self.zones is None else self.zones.sha256,
+        )
 
     @property
     def facts(self) -> Facts:
