@@ -78,11 +78,12 @@ def _read_old(place: Place, job: BatchJob) -> _Old:
     old = _Old()
     for path in place.ledgers():
         with suppress(GeosegError), Ledger(path, read_only=True) as ledger:
-            for row in ledger.rows(*FAILED):
-                old.failed[row["scene"]] = row
-        with suppress(GeosegError), Ledger(path, read_only=True) as ledger:
-            for row in ledger.rows("done", "skipped") if ledger.job == job.digest else ():
-                old.made[row["scene"]] = row["job"]
+            is_ours = ledger.job == job.digest
+            for row in ledger.rows():  # by state they would come from an index: none at all if that is damaged
+                if row["state"] in FAILED:
+                    old.failed[row["scene"]] = row
+                elif is_ours and row["state"] in ("done", "skipped"):
+                    old.made[row["scene"]] = row["job"]
     return old
 
 
