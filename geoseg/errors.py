@@ -5,9 +5,12 @@ GeosegError                 1   environment or internal failure
 │   ├── SceneError              the scene: georeference, bands, dtype, a block that cannot be read
 │   ├── BundleError             the model bundle: damaged, or not made for this scene
 │   ├── SettingsError           a pipeline or config: unknown key, bad value
+│   ├── OffMapError             zones of which none lies on the map
 │   └── ProductError            a run folder or file geoseg made: incomplete, damaged, already there
 │       └── BusyError               … or being written by another process just now
 ├── ResourceError           1   disk full, out of memory, a device that is not there
+│   ├── NetworkError            … or a network or server that does not answer just now
+│   └── FullDiskError       4   … or no space for the files of a batch, which stops and can be resumed
 └── InterruptedRun        130   SIGINT or SIGTERM; the same command resumes or starts again
 
 A message says the value, the place and the remedy, in one line.
@@ -38,6 +41,10 @@ class SettingsError(InputError):
     """A pipeline or config with an unknown key or an impossible value."""
 
 
+class OffMapError(InputError):
+    """Zones of which none lies on the map; other zones may, and the scene itself can be mapped."""
+
+
 class ProductError(InputError):
     """A run folder or a file written by geoseg that is incomplete, damaged or in the way."""
 
@@ -48,6 +55,16 @@ class BusyError(ProductError):
 
 class ResourceError(GeosegError):
     """The machine ran out of disk or memory, or lacks a device."""
+
+
+class NetworkError(ResourceError):
+    """A server did not answer, or not all of it, or is overloaded; later it may."""
+
+
+class FullDiskError(ResourceError):
+    """A batch has no space for its own files: it stops, as for any full disk, and can be resumed."""
+
+    exit_code = 4
 
 
 class InterruptedRun(KeyboardInterrupt):

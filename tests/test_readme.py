@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,9 @@ def test_the_commands_run(tmp_path: Path) -> None:
     _write_scene(tmp_path / "scene.tif", forest_cols=200)
     _write_scene(tmp_path / "earlier.tif", forest_cols=260)
     _write_districts(tmp_path / "districts.gpkg")
+    (tmp_path / "archive").mkdir()
+    for name in ("scene.tif", "earlier.tif"):
+        shutil.copy2(tmp_path / name, tmp_path / "archive")
     for command in _commands():
         if command[0] == "geoseg":
             done = subprocess.run(
@@ -64,6 +68,20 @@ def test_the_commands_run(tmp_path: Path) -> None:
     assert named
     assert {path.name for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")} == set(named)
     _check_figures(tmp_path)
+    _check_archive(tmp_path)
+
+
+def _check_archive(folder: Path) -> None:
+    """The map of a scene is that of `geoseg run` with the same definition, and so are its areas."""
+    runs = {json.loads(path.read_text())["scene"]: path.parent for path in folder.glob("many/scenes/*/*/run.json")}
+    assert runs.keys() == {"scene.tif", "earlier.tif"}
+    for name, single in (("scene.tif", "reported"), ("earlier.tif", "before")):
+        with rasterio.open(runs[name] / "classes.tif") as one, rasterio.open(folder / single / "classes.tif") as other:
+            assert np.array_equal(one.read(), other.read())
+    figures = [
+        json.loads((path / "areas.json").read_text())["classes"] for path in (runs["earlier.tif"], folder / "before")
+    ]
+    assert figures[0] == figures[1]
 
 
 def _check_figures(folder: Path) -> None:

@@ -21,6 +21,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "distributed.scheduler.worker-ttl": None,  # work that holds the GIL is no dead worker; the hang guard judges
     "distributed.scheduler.work-stealing": False,
     "distributed.scheduler.no-workers-timeout": None,
+    "distributed.admin.low-level-log-length": 20,  # 1,000 messages by default, with the scenes they were about
     "distributed.deploy.lost-worker-timeout": "30d",  # 15 s by default, after which a slow restart is lost for good
     "distributed.worker.memory.target": False,  # model and GDAL cache are unmanaged memory: pausing would hang
     "distributed.worker.memory.spill": False,
@@ -137,7 +138,7 @@ class RunningScheduler:
         """Takes an address that may be used.
 
         Raises:
-            SettingsError: there is no address, or anybody on the way could send work to its workers.
+            SettingsError: there is no address, anybody on the way could send work to its workers, or there are no keys.
         """
         self._address = check_address(cluster.address, insecure=insecure)
         self._security = Security(
@@ -146,6 +147,8 @@ class RunningScheduler:
             tls_client_key=cluster.tls_key,
             require_encryption=self._address.startswith("tls"),
         )
+        if self._address.startswith("tls"):
+            _check_keys(self._security, self._address)
         self._client: Client | None = None
         self._known, self._asked = 0, 0.0
 
@@ -184,6 +187,19 @@ class RunningScheduler:
         """Disconnects."""
         if self._client is not None:
             self._client.close(timeout=_GRACE_SECONDS)
+
+
+def _check_keys(security: Security, address: str) -> None:
+    """A client without keys would wait for a minute before it says so."""
+    files = "cluster.tls_ca, tls_cert and tls_key"
+    try:
+        context = security.get_connection_args("client").get("ssl_context")
+    except OSError as error:  # ssl.SSLError is one
+        raise SettingsError(
+            f"{files} cannot be used ({' '.join(str(error).split())}): give PEM files that belong together"
+        ) from error
+    if context is None:
+        raise SettingsError(f"--scheduler {address} needs keys: {files}, PEM files")
 
 
 def check_address(address: str | None, *, insecure: bool) -> str:

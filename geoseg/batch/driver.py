@@ -24,7 +24,7 @@ from geoseg.batch.event import (
     Ticked,
     Ticket,
 )
-from geoseg.batch.policy import CANARIES, Pace, Policy, judge
+from geoseg.batch.policy import CANARIES, Pace, Policy, bounded, judge
 
 FETCH = 1000
 """Pending scenes asked for at once."""
@@ -114,7 +114,7 @@ class Driver:
         self._exhausted = not event.tickets
         for ticket in event.tickets:
             self._cursor = max(self._cursor, ticket.row)
-            self._wait(ticket, event.at)
+            self._wait(bounded(ticket, event.at, self._policy), event.at)
 
     def _wait(self, ticket: Ticket, at: float) -> None:
         if ticket.not_before > at:
@@ -156,7 +156,8 @@ class Driver:
                 self._stop(
                     4,
                     f"{self._streak[1]} failures in a row, all of class {verdict.code!r}, which looks systematic "
-                    f"(last: {verdict.error}); mend it and run the same command again",
+                    f"(last: {verdict.error}); mend it and run the same command again, with --retry failed "
+                    "for those that failed of it",
                 )
 
     def _stop(self, code: int, reason: str) -> None:

@@ -43,6 +43,7 @@ class BatchJob(BaseModel):
     block: int = Field(default=0, ge=0, description="scenes wider than this are done in parts; 0 = whole scenes")
     zones: ZoneSource | None = Field(default=None, description="polygons to measure areas by")
     allow_large: bool = Field(default=False, description="accept files that unpack to over 200 times their size")
+    allow_remote: tuple[str, ...] = Field(default=(), description="hosts and buckets that may be read; *: any")
     versions: dict[str, str] = Field(default_factory=dict, description="versions of the libraries, where it was frozen")
     argv: tuple[str, ...] = Field(default=(), description="the command that froze it")
     created: AwareDatetime = Field(description="when")
@@ -52,7 +53,9 @@ class BatchJob(BaseModel):
         """What decides the products, apart from the scenes."""
         kept = {"bundle_sha256", "output_version", "allow_large", "source", "block"}
         zones = None if self.zones is None else self.zones.sha256
-        return {**self.model_dump(mode="json", include=kept), "zones": zones, "pipeline": deciding(self.pipeline)}
+        remote = {"allow_remote": list(self.allow_remote)} if self.allow_remote else {}
+        frozen = self.model_dump(mode="json", include=kept)
+        return {**frozen, **remote, "zones": zones, "pipeline": deciding(self.pipeline)}
 
     @property
     def digest(self) -> str:

@@ -1,14 +1,14 @@
 """A batch from the first scene to the last, top to bottom: the ledger's scenes, the driver's orders, the workers."""
 
 import os
-import shutil
 import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
 from types import FrameType
 from typing import Final, Protocol
 
@@ -29,13 +29,11 @@ from geoseg.batch.event import (
 )
 from geoseg.batch.executor import Executor
 from geoseg.batch.ledger import Ledger
-from geoseg.batch.policy import Policy
-from geoseg.errors import ResourceError
+from geoseg.batch.policy import Policy, bounded
+from geoseg.errors import FullDiskError
 
 _WAIT_SECONDS: Final = 1.0
 """Longest wait: workers that came or went are noticed by then."""
-_FULL_BYTES: Final = 2**20
-"""Less free space than this is a full disk."""
 
 
 class Listener(Protocol):
@@ -82,32 +80,39 @@ def drive(ledger: Ledger, executor: Executor, policy: Policy, listener: Listener
     try:
         stop = _resume(ledger, executor, policy, listener)
         ledger.note(time.time(), "stop", stop.reason)
-    except ResourceError as error:
-        if shutil.disk_usage(ledger.path.parent).free > _FULL_BYTES:
-            raise
+    except FullDiskError as error:
         stop = Stop(code=4, reason=str(error))
     return Summary(stop=stop, counts=ledger.counts())
 
 
 def _resume(ledger: Ledger, executor: Executor, policy: Policy, listener: Listener) -> Stop:
-    taken_back = ledger.resume(time.time())
-    ledger.note(time.time(), "begin", f"{executor.workers} workers, {taken_back} scenes taken back")
-    driver = Driver(policy, workers=executor.workers, suspects=ledger.suspects())
-    listener.begin(ledger.counts(), executor.workers)
-    with _interruptions(executor) as interruptions:
-        return _until_it_stops(_Hands(driver, ledger, executor, listener), interruptions)
+    clock = _even_clock()
+    with ledger.session(clock()) as taken_back:
+        ledger.note(clock(), "begin", f"{executor.workers} workers, {taken_back} scenes taken back")
+        suspects = [bounded(one, clock(), policy) for one in ledger.suspects()]
+        driver = Driver(policy, workers=executor.workers, suspects=suspects)
+        listener.begin(ledger.counts(), executor.workers)
+        with _interruptions(executor, ledger.marker) as interruptions:
+            return _until_it_stops(_Hands(driver, ledger, executor, listener, clock), interruptions)
+
+
+def _even_clock() -> Callable[[], float]:
+    """The time of day, which no correction of the clock moves while the batch runs: waits are as long as they say."""
+    begin = time.time() - time.monotonic()
+    return lambda: begin + time.monotonic()
 
 
 def _until_it_stops(hands: "_Hands", interruptions: "deque[str]") -> Stop:
-    """Events in, orders out."""
-    driver, executor = hands.driver, hands.executor
+    """Events in, orders out; by the clock of this machine, whatever that of a worker says."""
+    driver, executor, clock = hands.driver, hands.executor, hands.clock
     workers, recalled = executor.workers, False
-    hands.carry_out([Ticked(at=time.time())])
+    hands.carry_out([Ticked(at=clock())])
     while driver.stopped is None:
         wake = driver.wake_at
-        wait = _WAIT_SECONDS if wake is None else min(_WAIT_SECONDS, max(0.0, wake - time.time()))
-        events: list[Event] = list(executor.wait(wait))
-        now = time.time()
+        wait = _WAIT_SECONDS if wake is None else min(_WAIT_SECONDS, max(0.0, wake - clock()))
+        endings = executor.wait(wait)
+        now = clock()
+        events: list[Event] = [replace(one, at=now) for one in endings]
         while interruptions:
             by = interruptions.popleft()
             hands.listener.say(f"{by}: scenes that were begun are finished; once more to stop at once")
@@ -130,6 +135,7 @@ class _Hands:
     ledger: Ledger
     executor: Executor
     listener: Listener
+    clock: Callable[[], float]
 
     def carry_out(self, events: Iterable[Event]) -> None:
         """All orders that follow; what is to be written is written in one go, before any scene goes out."""
@@ -154,14 +160,17 @@ class _Hands:
             for order in self.driver.on(waiting.popleft()):
                 if isinstance(order, Fetch):
                     tickets = self.ledger.pending(after=order.after, count=order.count)
-                    waiting.append(Offered(at=time.time(), tickets=tickets))
+                    waiting.append(Offered(at=self.clock(), tickets=tickets))
                 else:
                     yield order
 
 
 @contextmanager
-def _interruptions(executor: Executor) -> Iterator["deque[str]"]:
-    """The names of the stop signals that came; the second one ends the process. Only in the main thread."""
+def _interruptions(executor: Executor, marker: Path) -> Iterator["deque[str]"]:
+    """The names of the stop signals that came; the second one ends the process, as wanted: no scene is to blame.
+
+    Only in the main thread.
+    """
     came: deque[str] = deque()
     if threading.current_thread() is not threading.main_thread():
         yield came
@@ -171,6 +180,8 @@ def _interruptions(executor: Executor) -> Iterator["deque[str]"]:
     def on_signal(number: int, frame: FrameType | None) -> None:
         seen.append(number)
         if len(seen) > 1:
+            with suppress(OSError):
+                marker.unlink(missing_ok=True)
             os._exit(130)
         came.append(signal.Signals(number).name)
         executor.wake()

@@ -3,15 +3,18 @@
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from geoseg.batch.event import Entry
+from geoseg.batch.found import SUFFIXES, Found
 from geoseg.batch.place import Place, Shard
-from geoseg.batch.source import SUFFIXES, Found
 from geoseg.errors import GeosegError, ProductError, SettingsError
+
+if TYPE_CHECKING:
+    from geoseg.raster.remote_files import Look
 
 _ROWS: Final = 10_000
 """Rows written or read at once; memory is bounded by it."""
@@ -71,18 +74,25 @@ def freeze(found: Iterable[Found], place: Place, *, split: Callable[[str], int] 
                 columns = [[getattr(one, name) for one in rows] for name in ("scene", "uri", "fingerprint", "size")]
                 writer.write_table(pyarrow.table(dict(zip(schema.names, columns, strict=True)), schema=schema))
         if not tally.seen:
-            raise SettingsError(f"the source has no scene in it: rasters end in {', '.join(SUFFIXES)}")
+            raise SettingsError(
+                f"the source has no scene in it: rasters end in {', '.join(SUFFIXES)}, and results of geoseg are none"
+            )
         beside.replace(place.manifest)
     finally:
         beside.unlink(missing_ok=True)
     return Frozen(scenes=tally.entries, repeated=tally.repeated, missing=tally.missing, sha256=_sha256(place.manifest))
 
 
-def read_manifest(place: Place, shard: Shard | None = None) -> Iterator[Entry]:
+def read_manifest(place: Place, shard: Shard | None = None, *, sha256: str | None = None) -> Iterator[Entry]:
     """The scenes in their order, or those of a shard.
 
+    Args:
+        place: of the batch.
+        shard: None: all.
+        sha256: of the file, as batch.json has it; None: it is not checked.
+
     Raises:
-        ProductError: there is no manifest or it is damaged.
+        ProductError: there is no manifest, it is damaged, or it is not that of the batch.
     """
     import pyarrow
     import pyarrow.parquet
@@ -90,6 +100,11 @@ def read_manifest(place: Place, shard: Shard | None = None) -> Iterator[Entry]:
     shard = shard or Shard()
     number = 0
     try:
+        if sha256 is not None and _sha256(place.manifest) != sha256:
+            raise ProductError(
+                f"{place.manifest} is not the one that {place.job.name} was made with (sha256): put that back, or plan "
+                "the batch again in a new folder"
+            )
         table = pyarrow.parquet.ParquetFile(place.manifest)
         for batch in table.iter_batches(batch_size=_ROWS, columns=["id", "uri", "fingerprint", "size"]):
             columns = [batch.column(k).to_pylist() for k in range(4)]
@@ -106,25 +121,73 @@ def identify(uri: str) -> str:
     return hashlib.sha256(uri.encode()).hexdigest()[:16]
 
 
-def fingerprint(uri: str) -> tuple[str, int | None]:
-    """(sha256 over name, size and modification time of the files of a scene, their bytes); empty if not there."""
-    path = Path(uri)
+def fingerprint(uri: str, looks: "Mapping[str, Look | None] | None" = None) -> tuple[str, int | None]:
+    """(sha256 over the files of a scene, their bytes); empty if not there.
+
+    Of each file count name, size and modification time, of a remote one its ETag.
+
+    Args:
+        uri: of the scene.
+        looks: what servers said of its remote files; None: they are asked now.
+
+    Raises:
+        SceneError: a server refuses a file.
+        NetworkError: a server does not answer.
+    """
     try:
-        files = _files(path)
-        stats = [(one.name, one.stat()) for one in files]
+        states = [_state(one, looks) for one in _files(uri)]
     except (OSError, UnicodeDecodeError):
         return "", None
-    text = "\n".join(f"{name}\t{found.st_size}\t{found.st_mtime_ns}" for name, found in stats)
-    return hashlib.sha256(text.encode()).hexdigest(), sum(found.st_size for _, found in stats)
+    return _digest("", states), sum(size for _, size, _ in states)
 
 
-def _files(path: Path) -> list[Path]:
+def scene_fingerprint(uri: str, known: str) -> str | None:
+    """The fingerprint by which products tell a scene, if it can be known without opening it: of files here, all used.
+
+    Args:
+        uri: of the scene.
+        known: its `fingerprint` in the manifest; None is given where it has another now.
+    """
+    try:
+        files = _files(uri)
+        states = [] if any("://" in one for one in files) else [_state(one, None) for one in files]
+    except (OSError, UnicodeDecodeError):
+        return None
+    return _digest("scene\t", states) if states and _digest("", states) == known else None
+
+
+def _digest(head: str, states: Iterable[tuple[str, int, str]]) -> str:
+    text = "\n".join(f"{head}{name}\t{size}\t{state}" for name, size, state in states)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _state(uri: str, looks: "Mapping[str, Look | None] | None") -> tuple[str, int, str]:
+    """(name, bytes, what tells that it has changed) of a file."""
+    if "://" not in uri:
+        found = Path(uri).stat()
+        return Path(uri).name, found.st_size, str(found.st_mtime_ns)
+    from geoseg.raster.remote import Address
+    from geoseg.raster.remote_files import remote_files
+
+    address, _ = Address.parse(uri)
+    look = remote_files().look(address) if looks is None else looks.get(uri)
+    if look is None:
+        raise FileNotFoundError(uri)
+    return address.name, look.size, look.version
+
+
+def _files(uri: str) -> list[str]:
+    path = Path(uri)
+    if "://" in uri:
+        return [uri]
     if path.is_dir():
-        return sorted(one for one in path.iterdir() if one.suffix.lower() in SUFFIXES and not one.name.startswith("."))
+        found = (one for one in path.iterdir() if one.suffix.lower() in SUFFIXES and not one.name.startswith("."))
+        return [str(one) for one in sorted(found)]
     if path.suffix.lower() == ".txt":
         names = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-        return [path.parent / name for name in names if name and not name.startswith("#")]
-    return [path]
+        kept = (name for name in names if name and not name.startswith("#"))
+        return [name if "://" in name else str(path.parent / name) for name in kept]
+    return [uri]
 
 
 @dataclass(slots=True)
@@ -148,8 +211,7 @@ def _in_parts(entries: Iterable[Entry], split: Callable[[str], int], tally: _Tal
 
 def _entries(found: Iterable[Found], place: Place, tally: _Tally) -> Iterator[Entry]:
     for one in found:
-        identity = "\n".join(one.files)
-        scene = identify(identity)
+        scene = identify(one.identity)
         before = tally.seen.get(scene)
         if before == one.files[0]:
             tally.repeated += 1
@@ -158,7 +220,7 @@ def _entries(found: Iterable[Found], place: Place, tally: _Tally) -> Iterator[En
             raise GeosegError(f"{before} and {one.files[0]} have one id, {scene}: rename one of them")
         tally.seen[scene] = one.files[0]
         uri = one.files[0] if len(one.files) == 1 else str(_write_list(place, scene, one.files))
-        known, size = fingerprint(uri)
+        known, size = fingerprint(uri, dict(zip(one.files, one.looks, strict=False)))
         tally.missing += size is None
         yield Entry(scene=scene, uri=uri, fingerprint=known, size=size)
 

@@ -1,20 +1,25 @@
 """The folder of a batch: names in it, who works in it, what kind of file system it is on."""
 
+import errno
 import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from geoseg.errors import ProductError, ResourceError, SettingsError
+from geoseg.errors import FullDiskError, ProductError, ResourceError, SettingsError
 
 SHARED_FILE_SYSTEMS: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "ceph", "afs", "9p", "glusterfs", "virtiofs"}
 )
+
+_COUNT_TRIES: Final = 50
+_COUNT_WAIT_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +63,16 @@ class Place:
     def manifest(self) -> Path:
         """The frozen list of scenes."""
         return self.out / "manifest.parquet"
+
+    @property
+    def shards(self) -> Path:
+        """In how many shards the batch was begun."""
+        return self.out / "shards"
+
+    @property
+    def signatures(self) -> Path:
+        """The queries of signed addresses: secrets."""
+        return self.out / "signatures.json"
 
     @property
     def lists(self) -> Path:
@@ -105,18 +120,38 @@ class Place:
 
 
 def check_shard(place: Place, shard: Shard) -> None:
-    """Whether the batch was begun in the same number of shards.
+    """Whether the batch was begun in the same number of shards; where it was not begun, this one decides.
 
     Raises:
         ProductError: it was begun in another; their scenes would overlap.
+        ResourceError: the number cannot be written.
     """
-    for ledger in place.ledgers():
-        begun = int(ledger.stem.partition("-of-")[2] or 1)
+    ledgers = [int(ledger.stem.partition("-of-")[2] or 1) for ledger in place.ledgers()]
+    for begun in ledgers or [_freeze_count(place, shard.count)]:
         if begun != shard.count:
             raise ProductError(
                 f"{place.out} was begun in {begun} shards, not {shard.count}: go on with {begun}, or make the ledgers "
                 "again in one piece with geoseg batch repair"
             )
+
+
+def _freeze_count(place: Place, count: int) -> int:
+    """The number of shards, from a file that only the first of them can make."""
+    with _writing(place.shards):
+        try:
+            with place.shards.open("x", encoding="ascii") as stream:
+                stream.write(str(count))
+            return count
+        except FileExistsError:
+            pass
+        except OSError:
+            place.shards.unlink(missing_ok=True)
+            raise
+    for _ in range(_COUNT_TRIES):
+        if (text := place.shards.read_text(encoding="ascii")).isdecimal():
+            return int(text)
+        time.sleep(_COUNT_WAIT_SECONDS)  # the first one is writing it
+    raise ProductError(f"{place.shards} does not say in how many shards the batch was begun: remove it")
 
 
 @contextmanager
@@ -126,11 +161,9 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
         ProductError: another process is there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise ResourceError(f"{path} cannot be written ({error.strerror}): choose another folder") from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -141,11 +174,27 @@ def locked(path: Path) -> Iterator[None]:
             ) from error
         except OSError:  # a file system without locks: the products have theirs, and a scene done twice is the same
             pass
-        os.truncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+        with _writing(path):
+            os.truncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
         yield
     finally:
         os.close(descriptor)
+
+
+def is_full(error: OSError) -> bool:
+    """Whether a file could not be written because there is no space, or no more for this user."""
+    return error.errno in {errno.ENOSPC, errno.EDQUOT}
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if is_full(error):
+            raise FullDiskError(f"{path} cannot be written ({error.strerror}): free space there") from error
+        raise ResourceError(f"{path} cannot be written ({error.strerror}): choose another folder") from error
 
 
 def is_shared(path: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:

@@ -9,12 +9,17 @@ from pathlib import Path
 
 from geoseg import __version__
 from geoseg.batch.job import BatchJob, ZoneSource, check_same, read_job, write_job
-from geoseg.batch.manifest import freeze
+from geoseg.batch.manifest import Frozen, freeze, identify, read_manifest
 from geoseg.batch.place import Place, locked
+from geoseg.batch.signatures import write_signatures
 from geoseg.batch.source import find_scenes
+from geoseg.batch.source_here import LeftOut
+from geoseg.batch.source_remote import look_at
 from geoseg.config import Config
-from geoseg.errors import GeosegError, ProductError
+from geoseg.errors import GeosegError, InputError, ProductError
 from geoseg.pipeline import Pipeline
+from geoseg.raster.remote import RemoteAccess, is_remote, redact
+from geoseg.raster.remote_files import remote_access
 from geoseg.workflows.freeze import freeze_pipeline
 from geoseg.workflows.parts import in_parts, part_width
 from geoseg.workflows.plan import OUTPUT_VERSION, Request, plan_scene
@@ -32,6 +37,8 @@ class BatchRequest:
     zones: ZoneFile | None = None
     """Polygons to measure areas by."""
     allow_large: bool = False
+    allow_remote: tuple[str, ...] = ()
+    """Hosts and buckets that may be read; `*`: any."""
     argv: tuple[str, ...] = ()
 
 
@@ -61,27 +68,61 @@ def plan_batch(request: BatchRequest, out: Path) -> Planned:
         "bundle_sha256": frozen.bundle_sha256,
         "output_version": OUTPUT_VERSION,
         "allow_large": request.allow_large,
+        "allow_remote": request.allow_remote,
         "block": part_width(request.config.cluster.block) if request.config.cluster.block else 0,
         "zones": None if request.zones is None else _freeze_zones(request.zones),
     }
-    with _planning(place):
+    allowed = RemoteAccess.of(request.allow_remote, request.config.remote)
+    with _planning(place), remote_access(allowed) as remote:
         if place.job.exists():
             job = read_job(out)
             check_same(job, job.model_copy(update=settings).settings, out)
-            return Planned(job=job, is_new=False)
+            notes = tuple(_look_again(request.source, job, place))
+            if place.signatures.exists():
+                write_signatures(place, remote.queries)
+            return Planned(job=job, is_new=False, notes=notes)
         count = partial(_count_parts, request, frozen.pipeline)
-        manifest = freeze(find_scenes(request.source), place, split=count if request.config.cluster.block else _one)
+        left_out = LeftOut()
+        found = look_at(find_scenes(request.source, left_out))
+        manifest = freeze(found, place, split=count if request.config.cluster.block else _one)
+        write_signatures(place, remote.queries)
         facts = {"geoseg": __version__, "bundle": frozen.bundle, "versions": versions(), "argv": request.argv}
         listed = {"scenes": manifest.scenes, "manifest_sha256": manifest.sha256, "created": datetime.now(UTC)}
         job = BatchJob.model_validate({**settings, **facts, **listed})
         (out / "logs").mkdir(exist_ok=True)  # a SLURM job cannot write its log to a folder that is not there
         write_job(job, place)
-    notes = []
+    return Planned(job=job, is_new=True, notes=tuple(_notes(manifest, left_out)))
+
+
+def _notes(manifest: Frozen, left_out: LeftOut) -> Iterator[str]:
     if manifest.repeated:
-        notes.append(f"{manifest.repeated} scenes are named more than once; each is done once")
+        yield f"{manifest.repeated} scenes are named more than once; each is done once"
     if manifest.missing:
-        notes.append(f"{manifest.missing} of {manifest.scenes} scenes are not there now")
-    return Planned(job=job, is_new=True, notes=tuple(notes))
+        yield f"{manifest.missing} of {manifest.scenes} scenes are not there now"
+    if left_out.results:
+        yield f"folders left out because they hold results of geoseg: {left_out.results}"
+
+
+def _look_again(source: str, job: BatchJob, place: Place) -> Iterator[str]:
+    """Notes on scenes that a source has got since it was frozen; signed addresses in it are taken as they are now.
+
+    What is on a server or standard input is not listed again, unless for its signatures. A source that is gone does
+    not keep a batch from its end: its scenes are known.
+    """
+    renews = place.signatures.exists()
+    if not renews and (source == "-" or is_remote(source)):
+        return
+    known = {entry.scene.partition("-")[0] for entry in read_manifest(place)}
+    try:
+        added = {scene for one in find_scenes(source) if (scene := identify(one.identity)) not in known}
+    except InputError as error:
+        if renews:
+            raise
+        yield f"scenes added since could not be looked for: {error}"
+        return
+    if added:
+        when, those = f"{job.created:%Y-%m-%d}", "1 scene" if len(added) == 1 else f"{len(added):,} scenes"
+        yield f"not in this batch, which was frozen on {when}: {those} of {redact(source)}; plan a new one for them"
 
 
 def _one(uri: str) -> int:
@@ -118,7 +159,7 @@ def _planning(place: Place) -> Iterator[None]:
 
 def _source_name(source: str) -> str:
     """The same source is called the same wherever the command is given."""
-    return source if source == "-" else str(Path(source).absolute())
+    return redact(source) if source == "-" or is_remote(source) else str(Path(source).absolute())
 
 
 def _check_free(place: Place) -> None:

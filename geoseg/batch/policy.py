@@ -16,6 +16,7 @@ MAX_RETURNS = 20
 """A scene that loses its worker to others this often is not given another: something else is wrong."""
 CANARIES = 5
 """Scenes tried one at a time before all workers get some, unless one finishes earlier."""
+_MOST_JITTER = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,11 @@ class Pace:
         if self._medians is None:
             self._medians = median(self._seconds), median(self._per_byte) if self._per_byte else 0.0
         return self._medians
+
+
+def bounded(ticket: Ticket, at: float, policy: Policy) -> Ticket:
+    """Waits from now on no longer than any wait is: the clock by which it was put off may have been ahead."""
+    return replace(ticket, not_before=min(ticket.not_before, at + _MOST_JITTER * policy.backoff_most_s))
 
 
 def judge(ticket: Ticket, event: Finished | Broke | Died | Returned, policy: Policy) -> Record:
@@ -169,4 +175,4 @@ def _refunded(ticket: Ticket) -> Ticket:
 
 def _jitter(ticket: Ticket) -> float:
     """0.5 to 1.5, the same for the same attempt, so that scenes which broke together do not return together."""
-    return 0.5 + zlib.crc32(f"{ticket.scene}-{ticket.attempts}".encode()) / 2**32
+    return _MOST_JITTER - 1 + zlib.crc32(f"{ticket.scene}-{ticket.attempts}".encode()) / 2**32

@@ -3,19 +3,20 @@
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from geoseg.batch.event import Record, Ticket
 from geoseg.batch.job import BatchJob, read_job
-from geoseg.batch.ledger import Ledger
-from geoseg.batch.manifest import read_manifest
+from geoseg.batch.ledger import SUFFIXES, Ledger
+from geoseg.batch.manifest import Part, read_manifest, scene_fingerprint
 from geoseg.batch.place import Place, Shard, locked
 from geoseg.batch.product_row import describe, find_product
 from geoseg.batch.status import FAILED
 from geoseg.errors import GeosegError
 from geoseg.outcome import RunRecord
+from geoseg.workflows.plan import name_job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,25 +29,39 @@ class Repaired:
     """Known from the old ledgers as failed or quarantined."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Old:
+    """What the old ledgers know, as far as they can be read, by scene id."""
+
+    failed: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Rows."""
+    made: dict[str, str] = field(default_factory=dict)
+    """The job of the product that the scene had when it was done."""
+
+
 def repair(out: Path) -> Repaired:
-    """Makes the ledger of a batch again, in one piece: done is what has a complete product of this job.
+    """Makes the ledger of a batch again, in one piece: done is what has a complete product of this job and input.
+
+    A product of which that cannot be told without opening the scene leaves it pending; the next run finds it.
 
     Raises:
-        ProductError: the folder holds no batch, or a driver works in it.
+        ProductError: the folder holds no batch, its manifest is not that of the job, or a driver works in it.
     """
     job, place = read_job(out), Place(out=out)
     with ExitStack() as stack:
         for lock in _locks(place):
             stack.enter_context(locked(lock))
-        old, failed = place.ledgers(), _known_failures(place)
+        ledgers, old = place.ledgers(), _read_old(place, job)
         beside = place.out / f"repaired-{time.time_ns()}.sqlite"
         try:
-            with Ledger.create(beside, read_manifest(place), job=job.digest, shared=True) as ledger:
-                _enter(ledger, lambda ticket: _known(ticket, failed, place, job))
+            scenes = read_manifest(place, sha256=job.manifest_sha256)
+            with Ledger.create(beside, scenes, job=job.digest, shared=True) as ledger:
+                _enter(ledger, lambda ticket: _known(ticket, old, place, job))
                 counts = ledger.counts()
-            for path in old:
-                for suffix in ("", "-wal", "-shm", "-journal"):
+            for path in ledgers:
+                for suffix in ("", *SUFFIXES):
                     path.with_name(path.name + suffix).unlink(missing_ok=True)
+            place.shards.unlink(missing_ok=True)
             beside.replace(place.ledger(Shard()))
         finally:
             beside.unlink(missing_ok=True)
@@ -58,13 +73,18 @@ def _locks(place: Place) -> list[Path]:
     return [place.lock(Shard()), *(path.with_suffix(".lock") for path in place.ledgers() if "-of-" in path.stem)]
 
 
-def _known_failures(place: Place) -> dict[str, dict[str, Any]]:
-    """Scene id -> row; of ledgers that can be read."""
-    found: dict[str, dict[str, Any]] = {}
+def _read_old(place: Place, job: BatchJob) -> _Old:
+    """Of every ledger the rows before the first damaged page; of this job's what was made, too."""
+    old = _Old()
     for path in place.ledgers():
         with suppress(GeosegError), Ledger(path, read_only=True) as ledger:
-            found |= {row["scene"]: row for row in ledger.rows(*FAILED)}
-    return found
+            is_ours = ledger.job == job.digest
+            for row in ledger.rows():  # by state they would come from an index: none at all if that is damaged
+                if row["state"] in FAILED:
+                    old.failed[row["scene"]] = row
+                elif is_ours and row["state"] in ("done", "skipped"):
+                    old.made[row["scene"]] = row["job"]
+    return old
 
 
 def _enter(ledger: Ledger, known: Callable[[Ticket], Record | None]) -> None:
@@ -74,19 +94,24 @@ def _enter(ledger: Ledger, known: Callable[[Ticket], Record | None]) -> None:
         ledger.write([record for ticket in tickets if (record := known(ticket)) is not None])
 
 
-def _known(ticket: Ticket, failed: dict[str, dict[str, Any]], place: Place, job: BatchJob) -> Record | None:
-    record = _product(ticket, place, job)
-    if record is not None:
-        return _done(ticket, record, place)
-    return _failed(ticket, failed[ticket.scene]) if ticket.scene in failed else None
-
-
-def _product(ticket: Ticket, place: Place, job: BatchJob) -> RunRecord | None:
-    """The product of a scene, if it is complete and was made with the settings of this batch."""
+def _known(ticket: Ticket, old: _Old, place: Place, job: BatchJob) -> Record | None:
     record = find_product(place.scene(ticket.scene))
-    if record is None or record.bundle_sha256 != job.bundle_sha256:
-        return None
-    return record if _undecided(record.pipeline) == _undecided(job.pipeline.model_dump(mode="json")) else None
+    if record is not None and (record.job == old.made.get(ticket.scene) or _is_of(record, ticket, job)):
+        return _done(ticket, record, place)
+    return _failed(ticket, old.failed[ticket.scene]) if ticket.scene in old.failed else None
+
+
+def _is_of(record: RunRecord, ticket: Ticket, job: BatchJob) -> bool:
+    """Whether a product was made with the settings of this batch, of the scene as it was when it was planned."""
+    if record.bundle_sha256 != job.bundle_sha256:
+        return False
+    if _undecided(record.pipeline) != _undecided(job.pipeline.model_dump(mode="json")):
+        return False
+    scene = scene_fingerprint(Part.parse(ticket.uri).uri, ticket.fingerprint)
+    zones = None if job.zones is None else job.zones.sha256
+    return scene is not None and record.job == name_job(
+        record.pipeline_digest, record.bundle_sha256, scene, zones=zones
+    )
 
 
 def _undecided(pipeline: Mapping[str, Any]) -> dict[str, Any]:

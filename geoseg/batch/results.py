@@ -4,9 +4,10 @@ import csv
 import json
 import math
 import os
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -15,6 +16,7 @@ from geoseg.batch.manifest import Part
 from geoseg.batch.product_row import describe, find_product
 from geoseg.batch.status import FAILED, read_failures, read_rows
 from geoseg.errors import ResourceError
+from geoseg.report.batch_content import ZoneSum
 
 SUMMARY: Final = "summary.parquet"
 AREAS: Final = "areas.csv"
@@ -39,6 +41,8 @@ class Results:
     """That are done and have areas."""
     classes: tuple[tuple[int, str, float], ...]
     """(id, name, square metres summed over scenes), by id."""
+    zones: tuple[ZoneSum, ...] = ()
+    """In the order they were met."""
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
@@ -63,19 +67,20 @@ def write_results(out: Path) -> Results:
         ProductError: the folder holds no batch.
         ResourceError: a file cannot be written.
     """
-    zones = read_job(out).zones is not None
-    if zones:
+    has_zones, zones = read_job(out).zones is not None, tuple[ZoneSum, ...]()
+    if has_zones:
         with _csv(out / ZONES) as stream:
-            _write_zones(stream, out)
+            zones = _write_zones(stream, out)
     with _csv(out / AREAS) as areas:
         names, parts, scenes = _write_areas(areas, out)
     with _csv(out / FAILURES) as failures:
         _write_table(failures, read_failures(out))
     _write_summary(out, sorted(names))
     return Results(
-        files=tuple(out / name for name in (SUMMARY, AREAS, *([ZONES] if zones else []), FAILURES)),
+        files=tuple(out / name for name in (SUMMARY, AREAS, *([ZONES] if has_zones else []), FAILURES)),
         scenes=scenes,
         classes=tuple((k, names[k], math.fsum(parts[k])) for k in sorted(names)),
+        zones=zones,
     )
 
 
@@ -87,7 +92,7 @@ def _write_areas(stream: TextIO, out: Path) -> tuple[dict[int, str], dict[int, l
     table = csv.writer(stream, lineterminator="\n")
     table.writerow(["scene", "uri", "class_id", "class", "pixels", "area_m2", "area_ha"])
     for row in read_rows(out, "done", "skipped"):
-        areas = _areas_of(row, out)
+        areas = areas_of(row, out)
         scenes += bool(areas)
         for one in areas.get("classes", []):
             names.setdefault(one["id"], one["name"])
@@ -97,18 +102,41 @@ def _write_areas(stream: TextIO, out: Path) -> tuple[dict[int, str], dict[int, l
     return names, parts, scenes
 
 
-def _write_zones(stream: TextIO, out: Path) -> None:
+def _write_zones(stream: TextIO, out: Path) -> tuple[ZoneSum, ...]:
     """One row per scene, zone and class; zones that a scene does not touch are left out. Read from the products."""
     table = csv.writer(stream, lineterminator="\n")
     table.writerow(["scene", "uri", "zone", "zone_m2", "footprint_m2", "class_id", "class", "area_m2", "area_ha"])
+    sums: dict[str, _ZoneParts] = {}
     for row in read_rows(out, "done", "skipped"):
         record = find_product(out / row["output"]) if Part.parse(row["uri"]).index == 0 else None
         listed = None if record is None else record.areas.get("zones")
         for zone in _dicts(listed):
             if zone["footprint_m2"]:
+                sums.setdefault(str(zone["zone"]), _ZoneParts()).add(zone)
                 whole = [row["scene"], row["uri"], zone["zone"], zone["zone_m2"], zone["footprint_m2"]]
                 for one in _dicts(zone["classes"]):
                     table.writerow([*whole, one["id"], one["name"], one["area_m2"], one["area_ha"]])
+    return tuple(parts.to_sum(name) for name, parts in sums.items())
+
+
+@dataclass(slots=True)
+class _ZoneParts:
+    """What scenes have of a zone; added up in the end, so that the sum does not depend on their order."""
+
+    zone_m2: float = 0.0
+    footprints: "array[float]" = field(default_factory=lambda: array("d"))
+    areas: "dict[int, array[float]]" = field(default_factory=dict)
+
+    def add(self, zone: dict[str, Any]) -> None:
+        self.zone_m2 = zone["zone_m2"] or self.zone_m2
+        self.footprints.append(zone["footprint_m2"])
+        for one in _dicts(zone["classes"]):
+            self.areas.setdefault(one["id"], array("d")).append(one["area_m2"])
+
+    def to_sum(self, name: str) -> ZoneSum:
+        areas = {k: math.fsum(found) for k, found in sorted(self.areas.items())}
+        footprint, count = math.fsum(self.footprints), len(self.footprints)
+        return ZoneSum(zone=name, zone_m2=self.zone_m2, footprint_m2=footprint, scenes=count, areas_m2=areas)
 
 
 def _dicts(value: object) -> list[dict[str, Any]]:
@@ -131,7 +159,7 @@ def _write_summary(out: Path, classes: Sequence[int]) -> None:
     schema = pyarrow.schema([(name, getattr(pyarrow, kind)()) for name, kind in fields.items()])
     beside = _beside(out / SUMMARY)
     try:
-        with _translated(out), pyarrow.parquet.ParquetWriter(beside, schema, compression="zstd") as writer:
+        with translated(out), pyarrow.parquet.ParquetWriter(beside, schema, compression="zstd") as writer:
             for rows in _chunks(_flat(row, out) for row in read_rows(out)):
                 writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
         beside.replace(out / SUMMARY)
@@ -140,13 +168,13 @@ def _write_summary(out: Path, classes: Sequence[int]) -> None:
 
 
 def _flat(row: dict[str, Any], out: Path) -> dict[str, Any]:
-    areas = _areas_of(row, out)
+    areas = areas_of(row, out)
     by_class = {f"area_m2_{one['id']}": one["area_m2"] for one in areas.get("classes", [])}
     whole = {key: areas.get(key) for key in ("footprint_m2", "nodata_m2")}
     return {**row, "id": row["scene"], **whole, **by_class}
 
 
-def _areas_of(row: dict[str, Any], out: Path) -> dict[str, Any]:
+def areas_of(row: dict[str, Any], out: Path) -> dict[str, Any]:
     """The areas of a scene: of one that was done in parts its product has them, and its first part tells them."""
     part = Part.parse(row["uri"])
     if row["state"] in FAILED or part.index > 0:
@@ -173,7 +201,7 @@ def _chunks(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 def _csv(path: Path) -> Iterator[TextIO]:
     beside = _beside(path)
     try:
-        with _translated(path.parent):
+        with translated(path.parent):
             with beside.open("w", encoding="utf-8", newline="") as stream:
                 yield stream
                 stream.flush()
@@ -188,7 +216,8 @@ def _beside(path: Path) -> Path:
 
 
 @contextmanager
-def _translated(out: Path) -> Iterator[None]:
+def translated(out: Path) -> Iterator[None]:
+    """What the system says of a folder that cannot be written, in the house's words."""
     try:
         yield
     except OSError as error:

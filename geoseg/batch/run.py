@@ -2,24 +2,27 @@
 
 import os
 import secrets
+import shutil
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from geoseg.batch.event import State
+from geoseg.batch.event import State, Stop
 from geoseg.batch.executor import Executor
 from geoseg.batch.executor_here import Here
 from geoseg.batch.job import BatchJob, read_job
 from geoseg.batch.ledger import Ledger
 from geoseg.batch.loop import Listener, Summary, drive
-from geoseg.batch.manifest import Part, read_manifest
+from geoseg.batch.manifest import read_manifest
+from geoseg.batch.part_files import count_lost, parts_to_redo
 from geoseg.batch.place import Place, Shard, check_shard, is_shared, locked
 from geoseg.batch.policy import Policy
+from geoseg.batch.status import read_rows
 from geoseg.batch.worker import Assignment
 from geoseg.config import Config
 from geoseg.errors import ProductError
-from geoseg.workflows.product import RECORD
+from geoseg.workflows.plan import OUTPUT_VERSION
 
 SCENE_WORK = "geoseg.batch.scene_work:run_scene"
 Retry = Literal["failed", "quarantined", "all"]
@@ -51,6 +54,11 @@ def run_batch(out: Path, options: RunOptions, listener: Listener) -> Summary:
         ResourceError: no worker can be started, or the ledger cannot be written.
     """
     job, place, shard = read_job(out), Place(out=out), options.shard
+    if job.output_version != OUTPUT_VERSION:
+        raise ProductError(
+            f"{out} was begun by geoseg {job.geoseg}, whose products have version {job.output_version}, not "
+            f"{OUTPUT_VERSION}: go on with that geoseg, or plan the batch again in a new folder"
+        )
     with locked(place.lock(shard)):
         check_shard(place, shard)
         with open_ledger(place, job, shard) as ledger:
@@ -58,13 +66,13 @@ def run_batch(out: Path, options: RunOptions, listener: Listener) -> Summary:
                 ledger.retry(_RETRIED[options.retry])
             _reopen(ledger, place, job)
             if not _has_work(ledger):
-                return Summary.of_finished(ledger.counts())
+                return _judged(Summary.of_finished(ledger.counts()), out, job)
             _clear(place.claims, shard)
             with _executor(out, options) as executor:
                 summary = drive(ledger, executor, policy_of(options.config), listener)
                 if not summary.stop.code and _reopen(ledger, place, job):
                     summary = drive(ledger, executor, policy_of(options.config), listener)
-                return summary
+            return _judged(summary, out, job)
 
 
 def open_ledger(place: Place, job: BatchJob, shard: Shard) -> Ledger:
@@ -75,7 +83,8 @@ def open_ledger(place: Place, job: BatchJob, shard: Shard) -> Ledger:
     """
     path, shared = place.ledger(shard), is_shared(place.out)
     if not path.exists():
-        return Ledger.create(path, read_manifest(place, shard), job=job.digest, shared=shared)
+        scenes = read_manifest(place, shard, sha256=job.manifest_sha256)
+        return Ledger.create(path, scenes, job=job.digest, shared=shared)
     ledger = Ledger(path, shared=shared)
     if ledger.job != job.digest:
         raise ProductError(f"{path} belongs to another job than batch.json: run geoseg batch repair {place.out}")
@@ -108,6 +117,11 @@ def _executor(out: Path, options: RunOptions) -> AbstractContextManager[Executor
     if cluster.kind == "address":
         workers = RunningScheduler(cluster, insecure=options.insecure)
         return OverDask(_assignment(out, options, config.threads), workers, session=session)
+    if cluster.kind == "slurm":
+        from geoseg.batch.cluster_slurm import SlurmJobs
+
+        keys = Place(out=out).claims / f"{options.shard.name or 'all'}-keys"
+        return OverDask(_assignment(out, options, config.threads or 1), SlurmJobs(config, keys), session=session)
     threads = int(environments(config)[0]["OMP_NUM_THREADS"])
     return OverDask(_assignment(out, options, threads), LocalWorkers(config), session=session)
 
@@ -118,22 +132,23 @@ def _assignment(out: Path, options: RunOptions, threads: int) -> Assignment:
 
 
 def _reopen(ledger: Ledger, place: Place, job: BatchJob) -> int:
-    """Takes back the first part of a scene whose parts are all there while nobody put them together.
-
-    On a network file system two workers may each miss the other's part.
-    """
+    """Makes parts pending without which their scenes get no product; gives how many."""
     if not job.block:
         return 0
-    again = [row["id"] for row in ledger.rows("done", "skipped") if _is_left_in_parts(row, place)]
+    again = list(parts_to_redo(ledger.rows("done", "skipped"), place))
     ledger.reopen(again)
     return len(again)
 
 
-def _is_left_in_parts(row: dict[str, Any], place: Place) -> bool:
-    part, scene = Part.parse(row["uri"]), row["scene"]
-    if part.count == 1 or part.index or (place.scene(scene) / RECORD).exists():
-        return False
-    return all(place.part(scene, k).exists() for k in range(part.count))
+def _judged(summary: Summary, out: Path, job: BatchJob) -> Summary:
+    """Not all is well where a scene has no product although its parts have ended, maybe in other shards."""
+    if summary.stop.code or not job.block:
+        return summary
+    lost = count_lost(read_rows(out, "done", "skipped"), Place(out=out))
+    if not lost:
+        return summary
+    reason = f"{lost} scenes have no product although their parts have ended (a file was lost): run every shard again"
+    return Summary(stop=Stop(code=4, reason=reason), counts=summary.counts)
 
 
 def _has_work(ledger: Ledger) -> bool:
@@ -145,4 +160,7 @@ def _clear(folder: Path, shard: Shard) -> None:
     """What workers of a driver that is dead had claimed; its lock says that it is."""
     if folder.is_dir():
         for one in folder.glob(f"{shard.name or 'all'}-*"):
-            one.unlink(missing_ok=True)
+            if one.is_dir():  # the keys of its scheduler
+                shutil.rmtree(one, ignore_errors=True)
+            else:
+                one.unlink(missing_ok=True)

@@ -3,7 +3,8 @@
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,15 @@ from geoseg.batch.job import BatchJob, read_job
 from geoseg.batch.manifest import Part, fingerprint
 from geoseg.batch.place import Place
 from geoseg.batch.product_row import describe, find_product
+from geoseg.batch.signatures import remote_scenes
 from geoseg.batch.worker import JobError
 from geoseg.config import Config
-from geoseg.errors import BusyError, InputError, ProductError, SceneError
+from geoseg.errors import BusyError, InputError, OffMapError, ProductError, SceneError
+from geoseg.model.network import NetworkCache
 from geoseg.workflows.parts import in_parts, is_part, notes_of, read_parts, write_part
-from geoseg.workflows.plan import Request, ScenePlan, plan_scene
+from geoseg.workflows.plan import OUTPUT_VERSION, Request, ScenePlan, plan_scene
 from geoseg.workflows.segment import segment
-from geoseg.workflows.zones import ZoneFile
+from geoseg.workflows.zones import ZoneFile, ZoneSet
 
 
 def run_scene(out: Path, ticket: Ticket, config: Config) -> Mapping[str, Any]:
@@ -26,9 +29,15 @@ def run_scene(out: Path, ticket: Ticket, config: Config) -> Mapping[str, Any]:
 
     Raises:
         SceneError: the scene is not there, has changed since the manifest was frozen, or is refused.
-        JobError: this machine has another bundle than the batch was frozen with.
+        NetworkError: its server does not answer, again and again.
+        JobError: this machine has another bundle or other zones than the batch was frozen with.
     """
     job, place = _job(out, Place(out=out).job.stat().st_mtime_ns), Place(out=out)
+    with remote_scenes(place, job, config):
+        return _make(job, place, ticket, config)
+
+
+def _make(job: BatchJob, place: Place, ticket: Ticket, config: Config) -> Mapping[str, Any]:
     part = Part.parse(ticket.uri)
     _check_unchanged(ticket, part.uri)
     plan = _plan(job, part, config)
@@ -36,20 +45,20 @@ def run_scene(out: Path, ticket: Ticket, config: Config) -> Mapping[str, Any]:
     record = find_product(folder)
     if record is not None and record.job == plan.job:
         shutil.rmtree(place.part(ticket.scene, 0).parent, ignore_errors=True)
-        return {**describe(record), "output": str(folder.relative_to(out)), "skipped": True}
+        return {**describe(record), "output": str(folder.relative_to(place.out)), "skipped": True}
     folder.parent.mkdir(parents=True, exist_ok=True)
     if part.count == 1:
-        done = segment(plan, folder, overwrite=True)
-        return {**describe(done.record), "output": str(folder.relative_to(out))}
+        done = segment(plan, folder, overwrite=True, networks=_networks())
+        return {**describe(done.record), "output": str(folder.relative_to(place.out))}
     _run_part(plan, part, ticket, place)
-    return {"job": plan.job, "areas": {}, "output": str(folder.relative_to(out))}
+    return {"job": plan.job, "areas": {}, "output": str(folder.relative_to(place.out))}
 
 
 def _run_part(plan: ScenePlan, part: Part, ticket: Ticket, place: Place) -> None:
     """Makes a part, unless it is there; who finds that all parts are there makes the product of them."""
     files = [place.part(ticket.scene, k) for k in range(part.count)]
     if not is_part(plan, part.index, files[part.index]):
-        write_part(plan, part.index, files[part.index])
+        write_part(plan, part.index, files[part.index], networks=_networks())
     if not all(is_part(plan, k, file) for k, file in enumerate(files)):
         return
     folder = place.scene(ticket.scene)
@@ -67,18 +76,16 @@ def _run_part(plan: ScenePlan, part: Part, ticket: Ticket, place: Place) -> None
 
 
 def _plan(job: BatchJob, part: Part, config: Config) -> ScenePlan:
-    frozen = job.zones
-    zones = None if frozen is None else ZoneFile(path=Path(frozen.path), field=frozen.field, layer=frozen.layer)
-    if frozen is not None and zones is not None and zones.digest() != frozen.sha256:
-        raise JobError(f"{frozen.path} has changed since the batch was planned: put it back, or plan a new batch")
+    if job.output_version != OUTPUT_VERSION:
+        raise JobError(
+            f"this worker makes products of version {OUTPUT_VERSION}, the batch was begun with {job.output_version}: "
+            "give every worker the same geoseg"
+        )
+    zones = _zones(job)
     request = Request(source=part.uri, pipeline=job.pipeline, config=config, allow_large=job.allow_large, zones=zones)
     try:
         plan = plan_scene(request)
-    except InputError:
-        if zones is None:
-            raise
-        # An archive reaches beyond its zones: a scene that none of them touches is done without. If the zones are
-        # not what is wrong with it, this fails as before.
+    except OffMapError:  # an archive reaches beyond its zones: a scene that none of them touches is done without
         plan = plan_scene(replace(request, zones=None))
     if plan.bundle.sha256 != job.bundle_sha256:
         raise JobError(
@@ -86,6 +93,36 @@ def _plan(job: BatchJob, part: Part, config: Config) -> ScenePlan:
             f"{job.bundle_sha256[:12]}: put that bundle back, or plan a new batch"
         )
     return plan if part.count == 1 else in_parts(plan, job.block)
+
+
+def _zones(job: BatchJob) -> ZoneSet | None:
+    """The zones that the batch was frozen with."""
+    if job.zones is None:
+        return None
+    path = Path(job.zones.path)
+    # A shapefile is several files of one name.
+    states = [
+        (one.name, one.stat().st_size, one.stat().st_mtime_ns) for one in path.parent.glob(f"{escape(path.stem)}.*")
+    ]
+    try:
+        found = _read_zones(ZoneFile(path=path, field=job.zones.field, layer=job.zones.layer), tuple(sorted(states)))
+    except InputError as error:
+        raise JobError(f"{error}; the batch was planned with zones in {path}: put them back") from error
+    if found.sha256 != job.zones.sha256:
+        raise JobError(f"{path} has changed since the batch was planned: put it back, or plan a new batch")
+    return found
+
+
+@lru_cache(maxsize=1)
+def _read_zones(file: ZoneFile, states: tuple[tuple[str, int, int], ...]) -> ZoneSet:
+    """Read once per process; `states` tell files that were replaced."""
+    return file.read()
+
+
+@cache
+def _networks() -> NetworkCache:
+    """Of this process, which does one scene at a time."""
+    return NetworkCache()
 
 
 def _check_unchanged(ticket: Ticket, uri: str) -> None:

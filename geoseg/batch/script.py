@@ -29,7 +29,8 @@ def slurm_script(out: Path) -> str:
     count = shard_count(job.scenes)
     return f"""\
 #!/bin/bash
-# {job.scenes} scenes in {count} shards. Adapt the lines below to your cluster; submit with: sbatch FILE
+# {job.scenes} scenes in {count} shards, counted from 0: task I does shard I. Adapt the lines below to your cluster;
+# submit with: sbatch FILE. Requeued or submitted again, a task goes on with its own ledger; no scene is done twice.
 #SBATCH --job-name=geoseg
 #SBATCH --array=0-{count - 1}
 #SBATCH --cpus-per-task=4
@@ -85,7 +86,8 @@ def _name(out: Path) -> str:
 
 
 _KUBERNETES: Final = Template("""\
-# $scenes scenes in $count shards. Set image and volume; the volume holds the scenes and $folder at these paths.
+# $scenes scenes in $count shards, counted from 0. Set image and volume; the volume holds the scenes and $folder
+# at these paths. Kubernetes 1.29 or later.
 apiVersion: batch/v1
 kind: Job
 metadata:
@@ -101,7 +103,7 @@ spec:
       - action: FailIndex
         onExitCodes: {operator: In, values: [2, 3, 4]}
       - action: Ignore
-        onPodConditions: [{type: DisruptionTarget}]
+        onPodConditions: [{type: DisruptionTarget, status: "True"}]
   template:
     spec:
       restartPolicy: Never

@@ -4,52 +4,56 @@ import csv
 import glob
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
+from geoseg.batch.found import SUFFIXES, Found, is_name
+from geoseg.batch.source_here import LeftOut, expand, walk
+from geoseg.batch.source_remote import is_prefix, join, list_prefix, next_page, read_document
 from geoseg.errors import SceneError, SettingsError
+from geoseg.raster.remote import is_remote, redact
+from geoseg.raster.remote_files import adopt
 
-SUFFIXES: Final = (".tif", ".tiff", ".jp2", ".j2k")
-OURS: Final = ("batch.json", ".geoseg-run", "run.json")
-"""A folder with one of these holds results; it is no source of scenes."""
+__all__ = ["Found", "find_scenes"]
+
+Base = Path | str
+"""What names in a document are relative to: a folder, or the address of the document."""
+
 _MAX_STAC_BYTES: Final = 2**30
+_FILE: Final = re.compile(r"file:(?://(?:localhost)?)?(?=/)")
+"""What comes before the path in the address of a file of this machine."""
 _RASTER_TYPES: Final = ("image/tiff", "image/jp2", "image/vnd.stac.geotiff")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """A scene of an archive."""
-
-    files: tuple[str, ...]
-    """Absolute paths: one raster or folder of bands, or the several rasters of a STAC item."""
-
-
-def find_scenes(source: str) -> Iterator[Found]:
+def find_scenes(source: str, left_out: LeftOut | None = None) -> Iterator[Found]:
     """The scenes of a source, in its order (folders and globs: by name), possibly with repetitions.
 
     Args:
         source: a folder (every raster below it), a glob, `-` (paths on standard input), a .txt list, a .csv or
             .parquet with a column `uri`, or a STAC item, item collection or collection (.json, .geojson). Paths in a
-            file are relative to that file.
+            file are relative to that file. Where `remote_access` allows it also s3://bucket/prefix, the address of a
+            raster or of a STAC document, and addresses in all of these.
+        left_out: counts folders of results, in a folder or glob; they are no scenes.
 
     Raises:
         SettingsError: it is none of these.
-        SceneError: a name in it is remote or not a path.
+        SceneError: a name in it is an address that may not be read, or not a path; a folder cannot be read.
     """
-    path = Path(source)
+    path, left_out = Path(source), left_out or LeftOut()
     if source == "-":
         return _lines(sys.stdin, Path.cwd())
-    if "://" in source:
-        raise _remote(source)
+    if is_remote(source):
+        return _remote(source)
     if path.is_dir():
-        return _folder(path)
+        return (_one(name, Path.cwd()) for name in walk(path, left_out))
     if path.is_file():
         return _file(path)
     if glob.has_magic(source):
-        return _glob(source)
+        return (_one(name, Path.cwd()) for name in expand(source, left_out))
     raise SettingsError(f"{source} is not there: give a folder, a quoted glob, a list, a table or a STAC document")
 
 
@@ -68,39 +72,37 @@ def _file(path: Path) -> Iterator[Found]:
     raise SettingsError(f"{path}: a source ends in .txt, .csv, .parquet, .json or .geojson, or is a folder or a raster")
 
 
-def _one(name: str, folder: Path) -> Found:
-    if "://" in name and not name.startswith("file://"):
-        raise _remote(name)
-    local = name.removeprefix("file://")
-    if not local.isprintable():
-        raise SceneError(f"{local!r} is no name of a scene: it has control characters")
-    return Found(files=(os.path.abspath(folder / local),))
+def _remote(source: str) -> Iterator[Found]:
+    if is_prefix(source):
+        return list_prefix(source)
+    if source.partition("?")[0].lower().endswith(SUFFIXES):
+        return iter([Found(files=(adopt(source),))])
+    return _stac(source, read_document(source))
 
 
-def _remote(name: str) -> SceneError:
-    return SceneError(f"{name.partition('?')[0]} is remote, which is not read: copy it or mount it, and give its path")
+def _one(name: str, base: Base) -> Found:
+    return Found(files=(_resolve(name, base),))
 
 
-def _folder(folder: Path) -> Iterator[Found]:
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(one for one in folders if not one.startswith("."))
-        if any(one in names for one in OURS):
-            folders[:] = []
-            continue
-        for name in sorted(names):
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                yield _one(name, Path(place).absolute())
-
-
-def _glob(pattern: str) -> Iterator[Found]:
-    for name in sorted(glob.iglob(pattern, recursive=True)):
-        if Path(name).is_dir() or name.lower().endswith(SUFFIXES):
-            yield _one(name, Path.cwd())
+def _resolve(name: str, base: Base) -> str:
+    """A name in a document as an absolute path or an address; the signature of an address is kept elsewhere."""
+    if isinstance(base, str):
+        return adopt(join(base, name))
+    if is_remote(name):
+        return adopt(name)
+    local = unquote(_FILE.sub("", name)) if _FILE.match(name) else name
+    if not is_name(local):
+        raise SceneError(f"{local!r} is no name of a scene: it has control characters or is no text")
+    path = base / local
+    if ".." not in path.parts:
+        return os.path.abspath(path)
+    # after a linked folder .. is the folder above where it leads to, as the system has it
+    return str(path.resolve() if path.name == ".." else path.parent.resolve() / path.name)
 
 
 def _lines(lines: Iterable[str], folder: Path) -> Iterator[Found]:
     for line in lines:
-        name = line.strip()
+        name = line.strip(" \t\r\n\ufeff")  # the last: what some editors put before the first line
         if name and not name.startswith("#"):
             yield _one(name, folder)
 
@@ -142,9 +144,11 @@ def _no_column(path: Path, columns: list[str]) -> SettingsError:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > _MAX_STAC_BYTES:
-        raise SettingsError(f"{path} is larger than {_MAX_STAC_BYTES} bytes: write a Parquet file with a column uri")
     try:
+        if path.stat().st_size > _MAX_STAC_BYTES:
+            raise SettingsError(
+                f"{path} is larger than {_MAX_STAC_BYTES} bytes: write a Parquet file with a column uri"
+            )
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(f"{path} cannot be read as JSON ({error}): correct the file") from error
@@ -153,38 +157,50 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _stac(path: Path, document: dict[str, Any]) -> Iterator[Found]:
-    """Of a collection or catalog the items it links, also through further catalogs, each file once."""
-    seen = {path.resolve()}
-    waiting = [(path, document)]
+def _stac(place: Base, document: dict[str, Any]) -> Iterator[Found]:
+    """Of a collection or catalog the items it links, also through further catalogs, each document once."""
+    seen = {str(place.resolve()) if isinstance(place, Path) else place}
+    waiting = [(place, document)]
     while waiting:
         place, content = waiting.pop(0)
+        links: list[str] = []
         if content.get("type") == "Feature":
             yield _item(place, content)
         elif content.get("type") == "FeatureCollection":
             yield from (_item(place, item) for item in content.get("features", []))
+            page = next_page(content, str(place))
+            links = [page] if page else []
         elif content.get("type") in {"Collection", "Catalog"}:
-            for link in content.get("links", []):
-                if link.get("rel") in {"item", "items", "child"}:
-                    linked = Path(_one(str(link.get("href")), place.parent).files[0]).resolve()
-                    if linked not in seen:
-                        seen.add(linked)
-                        waiting.append((linked, _read_json(linked)))
+            linked = (one for one in content.get("links", []) if one.get("rel") in {"item", "items", "child"})
+            links = [str(one.get("href")) for one in linked]
         else:
             raise SettingsError(
-                f"{place} is no STAC document (type {content.get('type')!r}): give an item or collection"
+                f"{redact(str(place))} is no STAC document (type {content.get('type')!r}): give an item or collection"
             )
+        for link in links:
+            name = _document(link, place)
+            if str(name) not in seen:
+                seen.add(str(name))
+                waiting.append((name, read_document(name) if isinstance(name, str) else _read_json(name)))
 
 
-def _item(place: Path, item: dict[str, Any]) -> Found:
+def _document(link: str, place: Base) -> Base:
+    """A document that another one links: a path, or an address with its query."""
+    if isinstance(place, str):
+        return join(place, link)
+    return link if is_remote(link) else Path(_resolve(link, place.parent)).resolve()
+
+
+def _item(place: Base, item: dict[str, Any]) -> Found:
     """The data of an item: its rasters with role data, or all its rasters where no asset has a role."""
     assets = [one for one in item.get("assets", {}).values() if _is_raster(one)]
     data = [one for one in assets if "data" in (one.get("roles") or ())]
     chosen = data or [one for one in assets if not one.get("roles")]
     if not chosen:
-        raise SceneError(f"{place}: item {item.get('id')!r} has no raster asset with role data: give it that role")
-    files = (_one(str(one.get("href")), place.parent).files[0] for one in chosen)
-    return Found(files=tuple(dict.fromkeys(files)))
+        shown = redact(str(place))
+        raise SceneError(f"{shown}: item {item.get('id')!r} has no raster asset with role data: give it that role")
+    base = place if isinstance(place, str) else place.parent
+    return Found(files=tuple(dict.fromkeys(_resolve(str(one.get("href")), base) for one in chosen)))
 
 
 def _is_raster(asset: dict[str, Any]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from geoseg.batch.event import State
 from geoseg.batch.job import read_job
 from geoseg.batch.ledger import STATES, Ledger
+from geoseg.batch.part_files import count_lost
 from geoseg.batch.place import Place
 
 FAILED: tuple[State, ...] = ("failed", "quarantined")
@@ -26,6 +27,8 @@ class BatchStatus:
     """Failed and quarantined scenes by class of their error, the most frequent first."""
     median_s: float | None
     """Of the scenes that were done."""
+    lost: int = 0
+    """Scenes done in parts that have no product although their parts have ended."""
 
     @property
     def open(self) -> int:
@@ -34,8 +37,8 @@ class BatchStatus:
 
     @property
     def exit_code(self) -> int:
-        """As of `batch run`: 3 when scenes have failed."""
-        return 3 if any(self.counts[state] for state in FAILED) else 0
+        """As of `batch run`: 3 when scenes have failed, 4 when a shard must be run again."""
+        return 4 if self.lost else 3 if any(self.counts[state] for state in FAILED) else 0
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""
@@ -47,6 +50,7 @@ class BatchStatus:
             "failures_by_class": self.codes,
             "ledgers": self.ledgers,
             "median_seconds": self.median_s,
+            "lost": self.lost,
         }
 
     def lines(self) -> list[str]:
@@ -56,6 +60,8 @@ class BatchStatus:
         lines += [f"  {count:,} of class {code}" for code, count in self.codes.items()]
         if self.median_s is not None:
             lines.append(f"median scene {self.median_s:.3g} s")
+        if self.lost:
+            lines.append(f"{self.lost:,} scenes have no product although their parts have ended: run every shard again")
         return lines
 
 
@@ -63,7 +69,7 @@ def read_status(out: Path) -> BatchStatus:
     """How the batch in a folder stands.
 
     Raises:
-        ProductError: the folder holds no batch.
+        ProductError: the folder holds no batch, or a ledger is damaged.
     """
     job, ledgers = read_job(out), Place(out=out).ledgers()
     counts: Counter[State] = Counter()
@@ -82,6 +88,7 @@ def read_status(out: Path) -> BatchStatus:
         ledgers=len(ledgers),
         codes=dict(codes.most_common()),
         median_s=known[len(known) // 2] if known else None,
+        lost=count_lost(read_rows(out, "done", "skipped"), Place(out=out)) if job.block else 0,
     )
 
 

@@ -36,6 +36,7 @@ VERBS = {
     "sample": Verb("sample", "sample", "Stratified reference sample of a class map, ready to be labelled."),
     "assess": Verb("assess", "assess", "Accuracy and error-adjusted area of a class map from a labelled sample."),
     "change": Verb("change", "change", "Gain, loss and the full matrix of change between two class maps."),
+    "mosaic": Verb("mosaic", "mosaic", "Class maps that overlap or adjoin made one: a COG or a VRT."),
     "report": Verb("report", "report", "The page of a finished run or change, made again from what it left."),
     "scene": Verb("scene", "scene", "What is found in a scene: bands, grid, radiometry."),
     "batch": Verb("batch", "batch", "An archive of scenes: plan, run, status, failures, report, repair, script."),

@@ -1,4 +1,4 @@
-"""`geoseg batch plan` and `geoseg batch run`; what only looks at a batch is in `batch_show`."""
+"""`geoseg batch plan` and `geoseg batch run`; what only looks at a batch is in `batch_show`, `batch_report`."""
 
 from pathlib import Path
 from typing import Any
@@ -6,16 +6,33 @@ from typing import Any
 import click
 
 from geoseg.cli.batch_options import plan_of, run_options_of
-from geoseg.cli.batch_show import failures, repair, report, script, status
+from geoseg.cli.batch_report import report
+from geoseg.cli.batch_show import failures, repair, script, status
 from geoseg.cli.options import (
+    RemoteCommand,
     config_options,
     json_option,
     pipeline_options,
-    products_option,
+    remote_option,
     zone_options,
 )
 
-FROZEN = ("pipeline", "model", "bands", "radiometry", "definition", "overrides", "products", "zones", "allow_large")
+FROZEN = (
+    "pipeline",
+    "model",
+    "bands",
+    "radiometry",
+    "definition",
+    "overrides",
+    "products",
+    "zones",
+    "allow_large",
+    "allow_remote",
+)
+products_option = click.option(
+    "--products",
+    help="classes,confidence,areas,polygons,report: what each scene leaves; a report only where it is named.",
+)
 large_option = click.option(
     "--allow-large", is_flag=True, help="Accept files that unpack to over 200 times their size."
 )
@@ -26,17 +43,19 @@ def batch() -> None:
     """An archive of scenes: a crash, a bad scene or a closed laptop costs minutes; the same command resumes.
 
     SOURCE is a folder, a quoted glob, a .txt list (- for standard input), a .csv or .parquet with a column uri, or
-    a STAC item, item collection or collection. OUT takes a product for each scene, and the ledger.
+    a STAC item, item collection or collection; with --allow-remote also s3://bucket/prefix or an address. OUT takes
+    a product for each scene, and the ledger.
     """
 
 
-@batch.command()
+@batch.command(cls=RemoteCommand)
 @click.argument("source")
 @click.argument("out", type=click.Path(path_type=Path))
 @pipeline_options
 @zone_options
 @products_option
 @large_option
+@remote_option
 @config_options
 @json_option
 def plan(source: str, out: Path, *, as_json: bool, **chosen: Any) -> None:
@@ -51,18 +70,21 @@ def plan(source: str, out: Path, *, as_json: bool, **chosen: Any) -> None:
         click.echo(str(out))
 
 
-@batch.command()
+@batch.command(cls=RemoteCommand)
 @click.argument("places", nargs=-1, required=True, metavar="[SOURCE] OUT")
 @pipeline_options
 @zone_options
 @products_option
 @large_option
+@remote_option
 @config_options
 @click.option("--shard", default="0/1", help="I/N: this part of the scenes, I from 0; each part has its own ledger.")
 @click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler, tls://HOST:PORT.")
 @click.option("--insecure", is_flag=True, help="Reach a scheduler of another machine without encryption.")
 @click.option("--retry", type=click.Choice(["failed", "quarantined", "all"]), help="Try such scenes again.")
-@click.option("--progress", type=click.Choice(["auto", "lines", "json", "none"]), default="auto", show_default=True)
+@click.option(
+    "--progress", type=click.Choice(["auto", "bar", "lines", "json", "none"]), default="auto", show_default=True
+)
 @json_option
 @click.pass_context
 def run(ctx: click.Context, /, places: tuple[str, ...], *, progress: str, as_json: bool, **chosen: Any) -> int:

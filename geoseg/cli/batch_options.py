@@ -18,12 +18,16 @@ def plan_of(source: str, out: Path, chosen: dict[str, Any]) -> "Planned":
     """The batch that the options describe, planned in `out`; what is to be known of it is said on stderr."""
     from geoseg.batch.plan import BatchRequest, plan_batch
     from geoseg.presets import load_config
+    from geoseg.raster.remote import redact
 
     pipeline = resolve_pipeline(
         chosen["pipeline"],
         chosen["overrides"],
         **{key: chosen[key] for key in ("model", "bands", "radiometry", "definition", "products")},
     )
+    if not _names_products(chosen):  # a page for every scene takes longer than its map
+        kept = tuple(one for one in pipeline.products if one != "report")
+        pipeline = pipeline.model_copy(update={"products": kept})
     config = load_config(chosen["config_name"], overrides=chosen["config_overrides"])
     request = BatchRequest(
         source=source,
@@ -31,12 +35,21 @@ def plan_of(source: str, out: Path, chosen: dict[str, Any]) -> "Planned":
         config=config,
         zones=zones_of(chosen),
         allow_large=chosen["allow_large"],
-        argv=tuple(sys.argv),
+        allow_remote=chosen["allow_remote"],
+        argv=tuple(map(redact, sys.argv)),
     )
     planned = plan_batch(request, out)
     for note in planned.notes:
         click.echo(note, err=True)
     return planned
+
+
+def _names_products(chosen: dict[str, Any]) -> bool:
+    """Whether an option or the pipeline's file says what is to be left of a scene."""
+    from geoseg.presets import load_pipeline
+
+    by_option = chosen["products"] or any(one.startswith("products=") for one in chosen["overrides"])
+    return bool(by_option) or "products" in load_pipeline(chosen["pipeline"]).model_fields_set
 
 
 def run_options_of(chosen: dict[str, Any]) -> "RunOptions":

@@ -86,8 +86,8 @@ def listener_of(kind: str) -> "AbstractContextManager[Listener]":
     """The listener of a --progress choice."""
     if kind == "json":
         return nullcontext(JsonLines())
-    if kind == "auto":
-        return Shown(progress_of())
+    if kind in {"auto", "bar"}:
+        return Shown(progress_of() if kind == "auto" else TerminalProgress())
     return Shown(LineProgress(quiet=kind == "none"))
 
 

@@ -1,4 +1,4 @@
-"""`geoseg batch status`, `failures`, `report`, `repair` and `script`: how a batch stands, and files for it."""
+"""`geoseg batch status`, `failures`, `repair` and `script`: how a batch stands; its report is in `batch_report`."""
 
 import time
 from pathlib import Path
@@ -44,22 +44,6 @@ def failures(out: Path, *, as_json: bool) -> None:
         return
     for row in read_failures(out):
         click.echo(f"{row['state']}\t{row['error_code']}\t{row['uri']}\t{row['error']}")
-
-
-@click.command()
-@out_argument
-@json_option
-def report(out: Path, *, as_json: bool) -> None:
-    """Write summary.parquet, areas.csv and failures.csv into OUT; sums of overlapping scenes are no union."""
-    from geoseg.batch.results import write_results
-    from geoseg.cli.show import print_json
-
-    found = write_results(out)
-    if as_json:
-        print_json(found.to_json())
-        return
-    click.echo("\n".join(found.lines()), err=True)
-    click.echo("\n".join(map(str, found.files)))
 
 
 @click.command()

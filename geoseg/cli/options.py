@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from geoseg.pipeline import Pipeline
+    from geoseg.raster.remote_files import RemoteFiles
     from geoseg.workflows.plan import ScenePlan
     from geoseg.workflows.zones import ZoneFile
 
@@ -50,6 +52,12 @@ scene_options = _stacked(
         click.option("--allow-large", is_flag=True, help="Accept a file that unpacks to over 200 times its size."),
     ]
 )
+remote_option = click.option(
+    "--allow-remote",
+    multiple=True,
+    metavar="[=HOST]",
+    help="Read s3:// and https:// addresses: of this host or bucket alone, or any with a public address.",
+)
 zone_options = _stacked(
     [
         click.option("--zones", type=click.Path(path_type=Path), help="Polygons: areas by zone, partial pixels exact."),
@@ -69,6 +77,24 @@ products_option = click.option("--products", help="classes,confidence,areas,poly
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace the product that OUT holds.")
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 progress_option = click.option("--quiet", is_flag=True, help="No progress and no notes but warnings.")
+
+
+class RemoteCommand(click.Command):
+    """A command with --allow-remote, which takes a host after = alone, never the next word."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Takes the words apart."""
+        return super().parse_args(ctx, ["--allow-remote=*" if word == "--allow-remote" else word for word in args])
+
+
+def remote_of(chosen: dict[str, Any]) -> "AbstractContextManager[RemoteFiles]":
+    """Takes --allow-remote out of the arguments of a command; within it addresses are read as allowed."""
+    from geoseg.presets import load_config
+    from geoseg.raster.remote import RemoteAccess
+    from geoseg.raster.remote_files import remote_access
+
+    config = load_config(chosen.get("config_name", "laptop"), overrides=chosen.get("config_overrides", ()))
+    return remote_access(RemoteAccess.of(chosen.pop("allow_remote"), config.remote))
 
 
 def parse_bands(text: str | None) -> dict[str, str]:
@@ -162,7 +188,8 @@ def plan_of(
         products=products,
     )
     from geoseg.presets import load_config
+    from geoseg.raster.remote_files import adopt
     from geoseg.workflows.plan import Request, plan_scene
 
     config = load_config(config_name, overrides=config_overrides)
-    return plan_scene(Request(source=scene, pipeline=resolved, config=config, zones=zones, **inputs))
+    return plan_scene(Request(source=adopt(scene), pipeline=resolved, config=config, zones=zones, **inputs))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg.cli.options import (
+    RemoteCommand,
     aoi_options,
     config_options,
     json_option,
@@ -14,6 +15,8 @@ from geoseg.cli.options import (
     plan_of,
     products_option,
     progress_option,
+    remote_of,
+    remote_option,
     scene_options,
     zone_options,
 )
@@ -22,11 +25,12 @@ if TYPE_CHECKING:
     from geoseg.workflows.plan import ScenePlan
 
 
-@click.command()
+@click.command(cls=RemoteCommand)
 @click.argument("scene")
 @click.argument("out", type=click.Path(path_type=Path))
 @pipeline_options
 @scene_options
+@remote_option
 @aoi_options
 @zone_options
 @products_option
@@ -38,19 +42,21 @@ if TYPE_CHECKING:
 def run(out: Path, *, dry_run: bool, overwrite: bool, as_json: bool, quiet: bool, **chosen: Any) -> None:
     """Turn SCENE into a class map, confidence, polygons, areas and a report in the folder OUT.
 
-    SCENE is a GeoTIFF, COG or JPEG 2000, a folder with one file per band, or a .txt list of such files.
+    SCENE is a GeoTIFF, COG or JPEG 2000, a folder with one file per band, or a .txt list of such files; with
+    --allow-remote also an s3:// or https:// address.
     """
     from geoseg.cli.show import print_json, progress
     from geoseg.workflows.product import check_output, interruptible
     from geoseg.workflows.segment import segment
 
     check_output(out, overwrite=overwrite, reading=chosen["scene"])
-    plan = plan_of(**chosen)
-    if dry_run:
-        _show(plan, as_json=as_json)
-        return
-    with interruptible(), progress(quiet=quiet) as listener:
-        done = segment(plan, out, overwrite=overwrite, progress=listener)
+    with remote_of(chosen):
+        plan = plan_of(**chosen)
+        if dry_run:
+            _show(plan, as_json=as_json)
+            return
+        with interruptible(), progress(quiet=quiet) as listener:
+            done = segment(plan, out, overwrite=overwrite, progress=listener)
     if as_json:
         print_json(done.record.model_dump(mode="json"))
         return
@@ -59,11 +65,12 @@ def run(out: Path, *, dry_run: bool, overwrite: bool, as_json: bool, quiet: bool
         click.echo(str(out / name))
 
 
-@click.command()
+@click.command(cls=RemoteCommand)
 @click.argument("scene")
 @click.argument("out", type=click.Path(path_type=Path))
 @pipeline_options
 @scene_options
+@remote_option
 @aoi_options
 @zone_options
 @products_option
@@ -75,7 +82,8 @@ def plan(out: Path, *, overwrite: bool, as_json: bool, **chosen: Any) -> None:
     from geoseg.workflows.product import check_output
 
     check_output(out, overwrite=overwrite, reading=chosen["scene"])
-    _show(plan_of(**chosen), as_json=as_json)
+    with remote_of(chosen):
+        _show(plan_of(**chosen), as_json=as_json)
 
 
 def _show(plan: "ScenePlan", *, as_json: bool) -> None:

@@ -1,8 +1,10 @@
 """`geoseg scene info`."""
 
+from typing import Any
+
 import click
 
-from geoseg.cli.options import json_option, parse_bands, scene_options
+from geoseg.cli.options import RemoteCommand, json_option, parse_bands, remote_of, remote_option, scene_options
 
 
 @click.group()
@@ -10,20 +12,22 @@ def scene() -> None:
     """What is found in a scene."""
 
 
-@scene.command()
+@scene.command(cls=RemoteCommand)
 @click.argument("scene")
 @click.option("--bands", help="Common names of bands: red=1,green=2,blue=3.")
 @scene_options
+@remote_option
 @json_option
-def info(scene: str, *, bands: str | None, mask: str | None, allow_large: bool, as_json: bool) -> None:
+def info(scene: str, *, bands: str | None, mask: str | None, allow_large: bool, as_json: bool, **chosen: Any) -> None:
     """Bands, grid, radiometry, validity, date and platform of SCENE, read from its headers and names."""
     from geoseg.cli.show import print_json
     from geoseg.raster.acquired import find_acquired
     from geoseg.raster.scene import SceneOptions, describe_scene, open_scene
 
     options = SceneOptions(mask=mask, allow_large=allow_large)
-    opened = open_scene(scene, bands=parse_bands(bands), options=options)
-    acquired = find_acquired(opened)
+    with remote_of(chosen):
+        opened = open_scene(scene, bands=parse_bands(bands), options=options)
+        acquired = find_acquired(opened)
     found = {
         **describe_scene(opened),
         "acquired": None if acquired is None else acquired.when,

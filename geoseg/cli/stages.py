@@ -6,20 +6,24 @@ from typing import Any, Literal
 import click
 
 from geoseg.cli.options import (
+    RemoteCommand,
     config_options,
     overwrite_option,
     pipeline_options,
     plan_of,
     progress_option,
+    remote_of,
+    remote_option,
     scene_options,
 )
 
 
-@click.command()
+@click.command(cls=RemoteCommand)
 @click.argument("scene")
 @click.argument("out", type=click.Path(path_type=Path))
 @pipeline_options
 @scene_options
+@remote_option
 @config_options
 @overwrite_option
 @progress_option
@@ -29,9 +33,8 @@ def tile(out: Path, *, overwrite: bool, quiet: bool, **chosen: Any) -> None:
     from geoseg.workflows.product import interruptible
     from geoseg.workflows.stages import tile_scene
 
-    plan = plan_of(**chosen)
-    with interruptible(), progress(quiet=quiet) as listener:
-        tile_scene(plan, out, overwrite=overwrite, progress=listener)
+    with remote_of(chosen), interruptible(), progress(quiet=quiet) as listener:
+        tile_scene(plan_of(**chosen), out, overwrite=overwrite, progress=listener)
     click.echo(str(out))
 
 

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -86,10 +87,18 @@ def shipped_bundles() -> tuple[str, ...]:
 def load_bundle(name_or_path: str) -> ModelBundle:
     """The bundle shipped under a name, else the one in a folder, after its weights' sha256 was found right.
 
+    Read once per process, as long as its files stay as they are.
+
     Raises:
         BundleError: not found (nearest name said), damaged, or bundle.yaml is wrong (key and value said).
     """
     folder = _find(name_or_path)
+    return _read(folder, _state(folder / SPEC_FILE), _state(folder / WEIGHTS_FILE))
+
+
+@lru_cache(maxsize=2)
+def _read(folder: Path, spec_state: tuple[int, ...], weights_state: tuple[int, ...]) -> ModelBundle:
+    """The bundle in a folder; the states tell that its files are still those that were read."""
     spec_bytes = _read_spec_bytes(folder / SPEC_FILE)
     try:
         text = spec_bytes.decode("utf-8")
@@ -133,6 +142,15 @@ def pack_bundle(folder: Path, fields: Mapping[str, Any], state: Mapping[str, Any
 
 def _rebuild(path: str, spec: BundleSpec, sha256: str) -> ModelBundle:
     return ModelBundle(path=path, spec=spec, sha256=sha256)
+
+
+def _state(file: Path) -> tuple[int, ...]:
+    """What changes when a file is written or replaced; nothing of one that is not there, which fails when read."""
+    try:
+        found = file.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _find(name_or_path: str) -> Path:

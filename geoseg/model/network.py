@@ -70,6 +70,26 @@ def prepare_network(bundle: ModelBundle, *, precision: Precision, device: str) -
         ) from error
 
 
+class NetworkCache:
+    """The network that was prepared last, for a process that does one scene after another; not for several threads.
+
+    A network holds no state of a scene, so it may serve many. There is never more than one.
+    """
+
+    def __init__(self) -> None:
+        self._key: tuple[str, Precision, str] | None = None
+        self._network: nn.Module | None = None
+
+    def prepare(self, bundle: ModelBundle, *, precision: Precision, device: str) -> nn.Module:
+        """As `prepare_network`, which is called when anything differs from the last time."""
+        key = (bundle.sha256, precision, device)
+        if self._network is None or key != self._key:
+            self._network = None  # its memory first
+            self._network = prepare_network(bundle, precision=precision, device=device)
+            self._key = key
+        return self._network
+
+
 class _Float32(nn.Module):
     """A layer that computes in float32 whatever comes in."""
 

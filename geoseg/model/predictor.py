@@ -14,7 +14,7 @@ from geoseg.core.patch import Patch, Scores
 from geoseg.errors import ResourceError
 from geoseg.model.appearance import find_appearance, to_tones
 from geoseg.model.bundle import Conversion, ModelBundle
-from geoseg.model.network import prepare_network
+from geoseg.model.network import NetworkCache
 from geoseg.model.refine import refine
 from geoseg.pipeline import Engine, Precision, RefinementSection
 
@@ -34,6 +34,7 @@ class Predictor:
         conversion: Conversion | None = None,
         refinement: RefinementSection = RefinementSection(),  # noqa: B008 - frozen
         threads: int = 0,
+        networks: NetworkCache | None = None,
     ) -> None:
         """Load the network.
 
@@ -47,6 +48,7 @@ class Predictor:
             conversion: what `bundle.check_scene` returned for the scene.
             refinement: what becomes of a tile's probabilities before they are blended.
             threads: of torch, for the whole process; 0: as it is.
+            networks: where the network of the scene before may be.
 
         Raises:
             BundleError: the weights do not fit, or do not say what the refinement needs.
@@ -67,7 +69,7 @@ class Predictor:
         self._conversion = conversion
         self._refinement = refinement
         self._appearance = None if refinement.method == "none" else find_appearance(bundle.spec)
-        self._network = prepare_network(bundle, precision=precision, device=device)
+        self._network = (networks or NetworkCache()).prepare(bundle, precision=precision, device=device)
         self._gain, self._bias = self._normalisation()
 
     @property

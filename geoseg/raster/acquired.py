@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from geoseg.errors import SceneError
+from geoseg.raster.remote import Located, locate
 from geoseg.raster.safety import open_raster, plain
 from geoseg.raster.scene import Scene
 
@@ -47,10 +48,10 @@ def find_acquired(scene: Scene) -> Acquired | None:
     Looked at in this order: product metadata beside the files (Sentinel-2 MTD, Landsat MTL), tags of the
     files, names of the files and of the scene, and last the tag that may only say when the file was made.
     """
-    paths = tuple(Path(one.uri) for one in scene.files)
+    paths = tuple(locate(one.uri) for one in scene.files)
     names = dict.fromkeys([*(path.name for path in paths), scene.name])
     found = [
-        _from_metadata(paths),
+        _from_metadata(tuple(path for path in paths if isinstance(path, Path))),
         _agreed([_from_tags(_tags(path)) for path in paths]),
         _agreed([read_name(name) for name in names]),
         _agreed([_file_made(_tags(path)) for path in paths]),
@@ -118,7 +119,7 @@ def _read_metadata(path: Path) -> Acquired | None:
     return Acquired(when=when, platform=platform, source=source) if when or platform else None
 
 
-def _tags(path: Path) -> dict[str, str]:
+def _tags(path: Located) -> dict[str, str]:
     """Every tag that could tell, upper-case names; none where the file can no longer be opened."""
     try:
         with open_raster(path) as file:

@@ -11,6 +11,7 @@ from rasterio.errors import CRSError
 
 from geoseg.core.grid import check_grid
 from geoseg.errors import SceneError
+from geoseg.raster.remote import Located
 from geoseg.raster.safety import plain
 
 _WORLD_SUFFIXES: Final = {
@@ -29,7 +30,7 @@ class Georeference:
     notes: tuple[str, ...] = ()
 
 
-def read_grid(dataset: Any, path: Path) -> Georeference:
+def read_grid(dataset: Any, path: Located) -> Georeference:
     """The grid of an open dataset.
 
     Raises:
@@ -63,13 +64,12 @@ def read_world_file(path: Path) -> Affine:
     return Affine(a, b, x, d, e, y) * Affine.translation(-0.5, -0.5)
 
 
-def _other_transform(dataset: Any, path: Path) -> tuple[Affine, Path]:
-    """The transform of a world file, for a file that has none itself."""
+def _other_transform(dataset: Any, path: Located) -> tuple[Affine, Path]:
+    """The transform of a world file, for a file here that has none itself."""
     name = plain(path.name)
-    for suffix in _WORLD_SUFFIXES[dataset.driver]:
-        for world in (path.with_suffix(suffix), path.with_suffix(suffix.upper())):
-            if world.is_file():
-                return read_world_file(world), world.resolve()
+    world = _find_world_file(path, dataset.driver) if isinstance(path, Path) else None
+    if world is not None:
+        return read_world_file(world), world.resolve()
     if dataset.gcps[0]:
         raise SceneError(
             f"{name} has only ground control points (GCPs): give it a grid with gdalwarp -t_srs EPSG:<code>"
@@ -79,6 +79,11 @@ def _other_transform(dataset: Any, path: Path) -> tuple[Affine, Path]:
     if dataset.crs:
         raise SceneError(f"{name} has no transform: set it with gdal_edit -a_ullr, or put a world file beside it")
     raise SceneError(f"{name} has no CRS and no transform: set them with gdal_edit -a_srs EPSG:<code> -a_ullr")
+
+
+def _find_world_file(path: Path, driver: str) -> Path | None:
+    suffixes = (form for suffix in _WORLD_SUFFIXES[driver] for form in (suffix, suffix.upper()))
+    return next((world for suffix in suffixes if (world := path.with_suffix(suffix)).is_file()), None)
 
 
 def _crs(dataset: Any, name: str) -> str:

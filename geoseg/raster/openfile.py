@@ -1,7 +1,6 @@
 """Stored pixels and validity of one open file on its own grid; grids are brought together in `resample`."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -14,6 +13,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from geoseg.core.window import Window
 from geoseg.errors import ResourceError, SceneError
+from geoseg.raster.remote import locate
 from geoseg.raster.safety import first_cause, open_raster
 from geoseg.raster.source import BandSource, SourceFile, Stamp
 from geoseg.raster.validity import observed
@@ -128,7 +128,7 @@ class OpenFile:
 
 
 def _open_unchanged(stamp: Stamp, name: str, *, driver: Any) -> Any:
-    path = Path(stamp.uri)
+    path = locate(stamp.uri)
     try:
         now = Stamp.of(path)
     except OSError as error:

@@ -23,6 +23,7 @@ from geoseg.core.patch import MAX_CLASSES, NODATA
 from geoseg.core.picture import ClassPicture, MapBounds, Picture
 from geoseg.errors import ProductError, SceneError
 from geoseg.raster.classmap import ClassMap
+from geoseg.raster.remote import locate
 from geoseg.raster.safety import first_cause, open_raster, plain
 from geoseg.raster.scene import BandSource, Scene
 from geoseg.raster.validity import not_collar, observed
@@ -227,7 +228,7 @@ def _draw_band(scene: Scene, band: BandSource, frame: Frame) -> tuple[Pixels, np
     """(values, True = observed) of a band on the frame."""
     file = next(one for one in scene.files if one.uri == band.uri)
     shape = _near_shape(file.grid, frame)
-    with open_raster(Path(band.uri), driver=file.driver) as dataset:
+    with open_raster(locate(band.uri), driver=file.driver) as dataset:
         try:
             values = dataset.read(band.index, out_shape=shape)
             seen = dataset.read_masks(band.index, out_shape=shape) != 0

@@ -1,4 +1,4 @@
-"""How a file is opened: plain local paths, explicit drivers, no siblings, bounded sizes; not what is in it."""
+"""How a file is opened: plain paths and allowed addresses, explicit drivers, no siblings, bounded sizes."""
 
 import os
 import re
@@ -7,13 +7,16 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, BinaryIO, Final, Literal, cast
 
 import numpy as np
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from geoseg.errors import ResourceError, SceneError
+from geoseg.raster.remote import Address, Located, is_remote, redact
+from geoseg.raster.remote_file import RemoteBytes, RemoteDataset
+from geoseg.raster.remote_files import remote_files
 
 Driver = Literal["GTiff", "JP2OpenJPEG"]
 
@@ -55,6 +58,15 @@ def raster_env(*, cache_mb: int = 64, threads: int = 1) -> Iterator[None]:
         yield
 
 
+def find_file(text: str) -> Located:
+    """The place of a plain file: an absolute path, or an address that is allowed (see `remote_access`).
+
+    Raises:
+        SceneError: as `find_local_file`, or an address that is not read or not allowed.
+    """
+    return remote_files().adopt(text) if is_remote(text) else find_local_file(text)
+
+
 def find_local_file(text: str) -> Path:
     """The absolute path of a plain local file.
 
@@ -74,7 +86,7 @@ def find_local_path(text: str) -> Path:
         SceneError: a URL, a GDAL virtual path or subdataset, or not there.
     """
     if "://" in text or text.lower().startswith(("/vsi", "\\vsi")):
-        raise SceneError(f"{plain(text)} is not a local file: download it and give its path")
+        raise SceneError(f"{plain(redact(text))} is not a local file: download it and give its path")
     if "\0" in text:
         raise SceneError(f"{plain(text)} has a zero byte in its name: give a plain path")
     if not text:
@@ -90,14 +102,14 @@ def find_local_path(text: str) -> Path:
     raise SceneError(f"{plain(text)} does not exist: check the path")
 
 
-def find_driver(path: Path) -> Driver:
+def find_driver(path: Located) -> Driver:
     """The driver for a file by its first bytes, never by its name.
 
     Raises:
         SceneError: empty, a VRT, or neither GeoTIFF nor JPEG 2000.
     """
     try:
-        with path.open("rb") as file:
+        with open_bytes(path) as file:
             head = file.read(512)
     except OSError as error:
         raise SceneError(f"{plain(path.name)} cannot be read ({error.strerror}): check its permissions") from error
@@ -115,8 +127,13 @@ def find_driver(path: Path) -> Driver:
     )
 
 
-def open_raster(path: Path, *, driver: Driver | None = None) -> Any:
-    """An open rasterio dataset of a local file, seen by GDAL alone, without siblings.
+def open_bytes(path: Located) -> BinaryIO:
+    """A file to read bytes of, here or elsewhere."""
+    return cast(BinaryIO, RemoteBytes(remote_files().open(path))) if isinstance(path, Address) else path.open("rb")
+
+
+def open_raster(path: Located, *, driver: Driver | None = None) -> Any:
+    """An open rasterio dataset of a file, seen by GDAL alone, without siblings.
 
     Raises:
         SceneError: the driver refuses the file.
@@ -127,6 +144,8 @@ def open_raster(path: Path, *, driver: Driver | None = None) -> Any:
     with rasterio.Env(**SAFE_OPTIONS), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
+            if isinstance(path, Address):
+                return RemoteDataset(remote_files().open(path), driver=driver)
             return rasterio.open(path, driver=driver)
         except (RasterioError, OSError, ValueError) as error:
             raise SceneError(
@@ -134,7 +153,7 @@ def open_raster(path: Path, *, driver: Driver | None = None) -> Any:
             ) from error
 
 
-def check_sizes(dataset: Any, path: Path, *, allow_large: bool) -> None:
+def check_sizes(dataset: Any, path: Located, *, allow_large: bool) -> None:
     """Refuse a decompression bomb before any pixel of it is decoded.
 
     Raises:
@@ -143,10 +162,11 @@ def check_sizes(dataset: Any, path: Path, *, allow_large: bool) -> None:
     name = plain(path.name)
     item_bytes = max(_item_bytes(dtype) for dtype in dataset.dtypes)
     decoded = dataset.width * dataset.height * dataset.count * item_bytes
-    ratio = decoded / max(path.stat().st_size, 1)
+    stored = remote_files().open(path).size if isinstance(path, Address) else path.stat().st_size
+    ratio = decoded / max(stored, 1)
     if decoded > LARGE_BYTES and ratio > MAX_RATIO and not allow_large:
         raise SceneError(
-            f"{name} holds {decoded / 1e9:.1f} GB in {path.stat().st_size / 1e6:.3g} MB on disk "
+            f"{name} holds {decoded / 1e9:.1f} GB in {stored / 1e6:.3g} MB on disk "
             f"({ratio:.0f} times): pass --allow-large if that is right"
         )
     height, width = max(dataset.block_shapes)

@@ -15,7 +15,9 @@ from geoseg.errors import SceneError
 from geoseg.pipeline import Level
 from geoseg.raster.bands import choose_bands, name_bands, select_bands
 from geoseg.raster.reader import SceneReader
-from geoseg.raster.safety import find_local_file, find_local_path, plain
+from geoseg.raster.remote import Address, Located, is_remote, undo_path
+from geoseg.raster.remote_files import remote_files
+from geoseg.raster.safety import find_file, find_local_file, find_local_path, plain
 from geoseg.raster.source import BandSource, SourceFile, inspect_file
 from geoseg.raster.validity import Validity, describe_validity
 
@@ -58,7 +60,7 @@ class Scene:
     level: Level | None
     """As told, or as the files say."""
     fingerprint: str
-    """sha256 over name, size and modification time of every file that may change a pixel."""
+    """sha256 over name, size and modification time (of remote files ETag) of every file that may change a pixel."""
     notes: tuple[str, ...]
     """Notices to print once, one line each."""
     validity: Validity
@@ -87,7 +89,7 @@ def open_scene(
     """The scene at a path: a GeoTIFF or JPEG 2000, a folder with a file per band, or a *.txt list of such files.
 
     Args:
-        source: a plain local path.
+        source: a plain local path, or (see `remote_access`) the address of a file or s3://bucket/folder/.
         bands: common name -> band number, description, or (of several files) file name or a unique part of it.
         options: what the files do not say.
 
@@ -95,8 +97,7 @@ def open_scene(
         SceneError: the source is refused; the message has the remedy.
     """
     options = options or SceneOptions()
-    path = find_local_path(str(source))
-    paths = _list_files(path)
+    path, paths = _find_files(undo_path(str(source)))
     name = plain(path.name)
     files: list[SourceFile] = []
     found: list[BandSource] = []
@@ -106,7 +107,7 @@ def open_scene(
         try:
             file, its_bands, tags = inspect_file(one, allow_large=options.allow_large)
         except SceneError as error:
-            if not path.is_dir():
+            if not (path.is_folder if isinstance(path, Address) else path.is_dir()):
                 raise
             notes.append(f"{_LEFT_OUT}{error}")
             continue
@@ -180,7 +181,7 @@ def _assemble(scene: Scene, bands: tuple[BandSource, ...]) -> Scene:
     parts = [("scene", file) for file in files] + ([("mask", mask)] if mask else [])
     # names without their folders: the same files elsewhere are the same input
     text = "\n".join(
-        f"{part}\t{Path(one.uri).name}\t{one.size}\t{one.mtime_ns}" for part, file in parts for one in file.stamps
+        f"{part}\t{Path(one.uri).name}\t{one.size}\t{one.state}" for part, file in parts for one in file.stamps
     )
     said = [note for file in files for note in file.notes]
     unsaid = {note for file in scene.files if file.uri not in used for note in file.notes}
@@ -207,7 +208,7 @@ def _validity(options: SceneOptions) -> Validity:
         raise SceneError(f"collar {options.collar} is no finite number: NaN and infinity are never observed anyway")
     if options.mask is None:
         return Validity(collar=options.collar)
-    file, bands, _ = inspect_file(find_local_file(options.mask), allow_large=options.allow_large)
+    file, bands, _ = inspect_file(find_file(options.mask), allow_large=options.allow_large)
     if len(bands) != 1:
         raise SceneError(f"mask {file.name} has {len(bands)} bands: give a raster with one, 0 = excluded")
     return Validity(collar=options.collar, mask=file, mask_band=replace(bands[0], resampling="nearest"))
@@ -237,23 +238,42 @@ def _one_level(levels: Sequence[tuple[str, Level]], scene: str) -> Level | None:
     return level
 
 
-def _list_files(path: Path) -> list[Path]:
-    """The raster files of a source: itself, the files of a folder by name, or those a list names."""
+def _find_files(text: str) -> tuple[Located, list[Located]]:
+    """A source, and its raster files: itself, the files of a folder by name, or those a list names."""
+    if is_remote(text):
+        address = remote_files().adopt(text)
+        return address, _list_bucket(address) if address.is_folder else [address]
+    path = find_local_path(text)
+    return path, _list_files(path)
+
+
+def _list_bucket(folder: Address) -> list[Located]:
+    """The raster files right below a prefix, by name."""
+    keys = (one.key for one in remote_files().client.list_keys(folder.host, folder.path, deep=False))
+    found = [Address(scheme="s3", host=folder.host, path=key) for key in keys if key.lower().endswith(_SUFFIXES)]
+    return _checked(list(found), folder)
+
+
+def _list_files(path: Path) -> list[Located]:
     if path.is_dir():
         found = sorted(one for one in path.iterdir() if one.suffix.lower() in _SUFFIXES and one.is_file())
-        paths = [one.resolve() for one in found if not one.name.startswith(".")]
+        paths: list[Located] = [one.resolve() for one in found if not one.name.startswith(".")]
     elif path.suffix.lower() == ".txt":
         paths = _read_list(path)
     else:
         paths = [find_local_file(str(path))]
+    return _checked(paths, path)
+
+
+def _checked(paths: list[Located], place: Located) -> list[Located]:
     if not paths:
-        raise SceneError(f"{plain(path.name)} has no GeoTIFF or JPEG 2000 file in it: give the folder they are in")
+        raise SceneError(f"{plain(place.name)} has no GeoTIFF or JPEG 2000 file in it: give the folder they are in")
     if len(paths) > _MAX_FILES:
-        raise SceneError(f"{plain(path.name)} has {len(paths)} files, more than {_MAX_FILES}: name them in a list")
+        raise SceneError(f"{plain(place.name)} has {len(paths)} files, more than {_MAX_FILES}: name them in a list")
     return paths
 
 
-def _read_list(path: Path) -> list[Path]:
+def _read_list(path: Path) -> list[Located]:
     file = find_local_file(str(path))
     name = plain(file.name)
     if file.stat().st_size > _MAX_LIST_BYTES:
@@ -265,4 +285,4 @@ def _read_list(path: Path) -> list[Path]:
     named = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if len(set(named)) != len(named):
         raise SceneError(f"{name} names a file twice: name each once")
-    return [find_local_file(one if "://" in one else str(file.parent / one)) for one in named]
+    return [find_file(one if "://" in one else str(file.parent / one)) for one in named]

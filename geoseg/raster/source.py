@@ -11,7 +11,9 @@ from odc.geo.geobox import GeoBox
 
 from geoseg.errors import SceneError
 from geoseg.raster.georeference import read_grid
-from geoseg.raster.safety import Driver, check_sizes, find_driver, open_raster, plain
+from geoseg.raster.remote import Address, Located
+from geoseg.raster.remote_files import remote_files
+from geoseg.raster.safety import Driver, check_sizes, find_driver, open_bytes, open_raster, plain
 from geoseg.raster.tags import RawTags, read_raw_tags
 
 Resampling = Literal["bilinear", "nearest"]
@@ -23,14 +25,26 @@ class Stamp:
     """A file as it was when the scene was opened."""
 
     uri: str
+    """Absolute path, or address without its query."""
     size: int
-    mtime_ns: int
+    mtime_ns: int = 0
+    """Of a file here."""
+    version: str = ""
+    """Of a file elsewhere: its ETag, or the time of the last change."""
 
     @staticmethod
-    def of(path: Path) -> "Stamp":
-        """The stamp of a file now."""
+    def of(path: Located) -> "Stamp":
+        """The stamp of a file now; of one elsewhere as it was looked at, for every later request holds it to that."""
+        if isinstance(path, Address):
+            file = remote_files().open(path)
+            return Stamp(uri=path.uri, size=file.size, version=file.version)
         found = path.stat()
         return Stamp(uri=str(path), size=found.st_size, mtime_ns=found.st_mtime_ns)
+
+    @property
+    def state(self) -> str:
+        """What tells that a file has changed, as fingerprints have it."""
+        return self.version or str(self.mtime_ns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +70,7 @@ class SourceFile:
 
     @property
     def uri(self) -> str:
-        """Absolute path."""
+        """Absolute path or address."""
         return self.stamp.uri
 
     @property
@@ -96,7 +110,7 @@ class BandSource:
     """Values are indices of a colour table."""
 
 
-def inspect_file(path: Path, *, allow_large: bool) -> tuple[SourceFile, tuple[BandSource, ...], dict[str, str]]:
+def inspect_file(path: Located, *, allow_large: bool) -> tuple[SourceFile, tuple[BandSource, ...], dict[str, str]]:
     """A file, its bands (alpha left out) and its tags, read from headers only.
 
     Raises:
@@ -112,8 +126,9 @@ def inspect_file(path: Path, *, allow_large: bool) -> tuple[SourceFile, tuple[Ba
         found = read_grid(dataset, path)
         colors = [one.name for one in dataset.colorinterp]
         alpha = colors.index("alpha") + 1 if "alpha" in colors else None
-        raw = read_raw_tags(path) if driver == "GTiff" else RawTags()
+        raw = _raw_tags(path) if driver == "GTiff" else RawTags()
         nodata, notes = _nodata(raw, dataset, name)
+        mask, unread = _find_sidecars(path, (dataset.height, dataset.width))
         file = SourceFile(
             stamp=Stamp.of(path),
             driver=driver,
@@ -123,9 +138,9 @@ def inspect_file(path: Path, *, allow_large: bool) -> tuple[SourceFile, tuple[Ba
             sparse=driver == "GTiff" and not _is_split(dataset, raw),
             alpha=alpha,
             internal_mask=alpha is None and _has_internal_mask(dataset),
-            mask=_find_mask(path, (dataset.height, dataset.width)),
+            mask=mask,
             world=Stamp.of(found.world) if found.world else None,
-            notes=(*found.notes, *notes, *_unread_siblings(path)),
+            notes=(*found.notes, *notes, *unread),
         )
         bands = tuple(
             _band(dataset, index, path, nodata=nodata, color_table=raw.color_table)
@@ -135,11 +150,16 @@ def inspect_file(path: Path, *, allow_large: bool) -> tuple[SourceFile, tuple[Ba
         return file, bands, dict(dataset.tags())
 
 
-def _band(dataset: Any, index: int, path: Path, *, nodata: float | int | None, color_table: bool) -> BandSource:
+def _raw_tags(path: Located) -> RawTags:
+    with open_bytes(path) as file:
+        return read_raw_tags(file)
+
+
+def _band(dataset: Any, index: int, path: Located, *, nodata: float | int | None, color_table: bool) -> BandSource:
     """One band of an open file, with the name it has until it is matched."""
     color = dataset.colorinterp[index - 1].name
     return BandSource(
-        uri=str(path),
+        uri=path.uri if isinstance(path, Address) else str(path),
         index=index,
         name=f"band_{index}",
         description=plain(dataset.descriptions[index - 1] or ""),
@@ -203,16 +223,25 @@ def _has_internal_mask(dataset: Any) -> bool:
     return not flags or "per_dataset" in flags
 
 
-def _find_mask(path: Path, shape: tuple[int, int]) -> Stamp | None:
-    """The `.msk` beside a file; anything but a GeoTIFF of the same shape is refused, for it would hide nodata."""
-    sidecar = path.with_name(path.name + ".msk")
-    if not sidecar.exists():
-        return None
+def _find_sidecars(path: Located, shape: tuple[int, int]) -> tuple[Stamp | None, tuple[str, ...]]:
+    """(the `.msk` beside a file, notes on what else there is and is not read)."""
+    if isinstance(path, Address):
+        sidecar = path.beside(".msk")
+        there = remote_files().exists(sidecar, beside=path)
+        note = f"{plain(sidecar.name)}: whether it is there cannot be told; give a mask with --mask"
+        return _check_mask(sidecar, shape) if there else None, (note,) if there is None else ()
+    local = path.with_name(path.name + ".msk")
+    return _check_mask(local, shape) if local.exists() else None, _unread_siblings(path)
+
+
+def _check_mask(sidecar: Located, shape: tuple[int, int]) -> Stamp:
+    """The stamp of a mask; anything but a GeoTIFF of the same shape is refused, for it would hide nodata."""
     name = plain(sidecar.name)
     remedy = "remove it, or give the mask with --mask"
-    sidecar = sidecar.resolve()
-    if not sidecar.is_file():
-        raise SceneError(f"{name} beside the scene is not a regular file: {remedy}")
+    if isinstance(sidecar, Path):
+        sidecar = sidecar.resolve()
+        if not sidecar.is_file():
+            raise SceneError(f"{name} beside the scene is not a regular file: {remedy}")
     try:
         driver = find_driver(sidecar)
         if driver != "GTiff":

@@ -2,7 +2,6 @@
 
 import struct
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, Final
 
 _NODATA: Final = 42113
@@ -24,13 +23,12 @@ class RawTags:
     """None in a tiled file."""
 
 
-def read_raw_tags(path: Path) -> RawTags:
-    """Tags of the first directory of a TIFF or BigTIFF; empty where the directory cannot be followed."""
-    with path.open("rb") as file:
-        try:
-            return _read(file)
-        except (struct.error, ValueError, OverflowError, OSError):
-            return RawTags()
+def read_raw_tags(file: BinaryIO) -> RawTags:
+    """Tags of the first directory of an open TIFF or BigTIFF; empty where the directory cannot be followed."""
+    try:
+        return _read(file)
+    except (struct.error, ValueError, OverflowError, OSError):
+        return RawTags()
 
 
 def _read(file: BinaryIO) -> RawTags:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from geoseg.errors import ProductError
 
 Kind = TypeVar("Kind", bound="Document")
+MadeBy = Literal["run", "assess", "change", "batch report --union"]
 
 
 class Document(BaseModel):
@@ -18,7 +19,7 @@ class Document(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
 
-def read_document(kind: type[Kind], path: Path, *, made_by: Literal["run", "assess", "change"]) -> tuple[Kind, Any]:
+def read_document(kind: type[Kind], path: Path, *, made_by: MadeBy) -> tuple[Kind, Any]:
     """A document of a folder, and its JSON as it is.
 
     Raises:

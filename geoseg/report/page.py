@@ -1,44 +1,27 @@
 """The HTML page of a report: one file that loads nothing; what it says is decided in `headline` and `facts`."""
 
-import re
-from datetime import UTC, datetime
-from functools import cache
-from pathlib import Path
-from typing import Any, Final
+from datetime import datetime
+from typing import Any
 
-from geoseg import __version__
 from geoseg.core.picture import MapBounds
 from geoseg.report.content import MapContent, ReportContent
 from geoseg.report.facts import key_facts, provenance
-from geoseg.report.frame import content_policy, data_uri, inert_json, make_environment, read_template, trusted
+from geoseg.report.frame import data_uri, inert_json
 from geoseg.report.headline import make_headline
+from geoseg.report.shell import render
 from geoseg.report.views import accuracy_views, area_views, cautions, change_views, warnings
-
-_LEAFLET: Final = Path(__file__).parent / "vendor" / "leaflet"
-"""Leaflet 1.9.4 as released (dist/), but for the comment that names its source map."""
 
 
 def render_page(content: ReportContent, *, made: datetime | None = None) -> str:
-    """The whole page. Every text is escaped; the policy admits only these very scripts and this style."""
-    style, script, leaflet = trusted(_style()), trusted(read_template("page.js")), trusted(_leaflet_script())
-    kind = "change report" if content.change else "area report"
-    return (
-        make_environment()
-        .get_template("page.html")
-        .render(
-            **_views(content),
-            content=content,
-            kind=kind,
-            subtitle=_subtitle(content),
-            policy=content_policy(style, scripts=[script, leaflet]),
-            style=style,
-            script=script,
-            leaflet=leaflet,
-            documents_json=inert_json(content.documents),
-            version=__version__,
-            made=made or datetime.now(UTC),
-        )
-    )
+    """The whole page."""
+    values = {
+        **_views(content),
+        "content": content,
+        "kind": "change report" if content.change else "area report",
+        "subtitle": _subtitle(content),
+        "documents_json": inert_json(content.documents),
+    }
+    return render("page.html", values, scripts=("page.js",), styles=("page.css",), made=made)
 
 
 def _views(content: ReportContent) -> dict[str, Any]:
@@ -112,16 +95,3 @@ def _latitudes(bounds: MapBounds) -> str:
 
 def _longitude(degrees: float) -> str:
     return f"{abs(degrees):.4f}° {'E' if degrees >= 0 else 'W'}"
-
-
-@cache
-def _style() -> str:
-    """Leaflet's style without its comments and its pictures, which would be loaded, and ours."""
-    text = (_LEAFLET / "leaflet.css").read_text(encoding="utf-8")
-    leaflet = re.sub(r"url\([^)]*\)", "none", re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL))
-    return f"{leaflet}\n{read_template('page.css')}"
-
-
-@cache
-def _leaflet_script() -> str:
-    return (_LEAFLET / "leaflet.js").read_text(encoding="utf-8")

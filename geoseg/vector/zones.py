@@ -17,7 +17,7 @@ from odc.geo.geobox import GeoBox
 from geoseg.core.area import PixelArea
 from geoseg.core.window import Window
 from geoseg.core.zone_table import ZoneArea, ZoneTable
-from geoseg.errors import InputError
+from geoseg.errors import OffMapError
 from geoseg.vector.coverage import pixel_shares
 from geoseg.vector.ground import ground_m2
 from geoseg.vector.place import COARSE, Placed, Placer
@@ -54,7 +54,8 @@ def measure_rows(
         block: side of the pieces of the map that are measured at a time.
 
     Raises:
-        InputError: there is no way from the zones' CRS to the map's, none lies on it, or one cannot be measured.
+        OffMapError: no zone lies on the map.
+        InputError: there is no way from the zones' CRS to the map's, or one cannot be measured.
     """
     found = _locate(zones, pixel_area.grid)
     placed, known = found.placed, found.known
@@ -82,7 +83,8 @@ def list_notes(zones: Zones, grid: GeoBox) -> tuple[str, ...]:
     """What can be said of zones before any pixel of a map on `grid` is there, one line each.
 
     Raises:
-        InputError: none of them lies on the grid, or there is no way to it.
+        OffMapError: none of them lies on the grid.
+        InputError: there is no way to it.
     """
     return (*zones.notes, *zones.naming, *_notes(_locate(zones, grid)))
 
@@ -113,7 +115,7 @@ def _locate(zones: Zones, grid: GeoBox) -> _Located:
     ground = ground_m2(zones.geometries, zones.crs)
     found = _Located(zones=zones, placer=placer, placed=placer.place(zones.geometries), ground_m2=ground)
     if not found.on_map.any():
-        raise InputError(
+        raise OffMapError(
             f"no zone of {zones.source} lies on the map ({'; '.join(_notes(found))}): is its CRS ({zones.crs.name}) "
             "the right one? Assign the one it was drawn in with ogr2ogr -a_srs"
         )

@@ -13,11 +13,12 @@ from geoseg.accuracy.change import ChangeTable, MergedLegend, merge_legends, yea
 from geoseg.accuracy.comparability import MIN_COMMON_SHARE, MapFacts, find_differences
 from geoseg.core.grid import ground_pixel_m, same_grid
 from geoseg.core.patch import NODATA
+from geoseg.core.placement import same_lattice
 from geoseg.core.window import Window
 from geoseg.errors import ProductError, SettingsError
 from geoseg.outcome import RunRecord
 from geoseg.raster.classmap import ClassMap, read_rows
-from geoseg.raster.reconcile import read_rows_on, same_lattice
+from geoseg.raster.reconcile import read_rows_on
 from geoseg.raster.safety import find_local_file, find_local_path, plain
 from geoseg.report.change_document import UNASSESSED
 from geoseg.workflows.open_map import open_classmap

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from geoseg.core.patch import LabelRows
 from geoseg.core.window import Window
 from geoseg.errors import ProductError, ResourceError
+from geoseg.model.network import NetworkCache
 from geoseg.raster.safety import raster_env
 from geoseg.workflows.plan import ScenePlan
 from geoseg.workflows.progress import Progress, Silent
@@ -34,7 +35,14 @@ def in_parts(plan: ScenePlan, width: int) -> ScenePlan:
     return replace(plan, config=plan.config.model_copy(update={"panel_width": part_width(width)}))
 
 
-def write_part(plan: ScenePlan, index: int, path: Path, progress: Progress | None = None) -> None:
+def write_part(
+    plan: ScenePlan,
+    index: int,
+    path: Path,
+    progress: Progress | None = None,
+    *,
+    networks: NetworkCache | None = None,
+) -> None:
     """Labels of one panel of a plan in a file of rows, which appears whole or not at all.
 
     Raises:
@@ -42,7 +50,7 @@ def write_part(plan: ScenePlan, index: int, path: Path, progress: Progress | Non
         ResourceError: disk or memory ran out.
     """
     panel = plan.panels[index]
-    predictor = load_predictor(plan)
+    predictor = load_predictor(plan, networks)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
     windows: list[list[int]] = []

@@ -30,6 +30,14 @@ OUTPUT_VERSION = 1
 """Raised when the same job would give other pixels or other files than before."""
 
 
+def name_job(pipeline: str, bundle: str, fingerprint: str, *, aoi: str | None = None, zones: str | None = None) -> str:
+    """sha256 that names a product, of the checksums of what decides it and of OUTPUT_VERSION."""
+    parts = [pipeline, bundle, fingerprint, str(OUTPUT_VERSION)]
+    parts += [f"aoi {aoi}"] if aoi is not None else []
+    parts += [f"zones {zones}"] if zones is not None else []
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What the user asked for."""
@@ -46,8 +54,8 @@ class Request:
     """Polygons: only what lies in them is mapped."""
     aoi_layer: str | None = None
     """Their layer; None: the only one with polygons."""
-    zones: ZoneFile | None = None
-    """Polygons to measure areas by."""
+    zones: ZoneFile | ZoneSet | None = None
+    """Polygons to measure areas by, read now or before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,10 +107,13 @@ class ScenePlan:
     @property
     def job(self) -> str:
         """sha256 that names the product: pipeline, bundle, inputs and output version; never the config."""
-        parts = [self.pipeline.digest(), self.bundle.sha256, self.scene.fingerprint, str(OUTPUT_VERSION)]
-        parts += [f"aoi {self.aoi.sha256}"] if self.aoi is not None else []
-        parts += [f"zones {self.zones.sha256}"] if self.zones is not None else []
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        return name_job(
+            self.pipeline.digest(),
+            self.bundle.sha256,
+            self.scene.fingerprint,
+            aoi=None if self.aoi is None else self.aoi.sha256,
+            zones=None if self.zones is None else self.zones.sha256,
+        )
 
     @property
     def facts(self) -> Facts:
@@ -169,6 +180,7 @@ def plan_scene(request: Request) -> ScenePlan:
 
     Raises:
         InputError: scene, bundle or settings do not fit together; the message has the remedy.
+        OffMapError: none of the zones lies on the scene.
         ResourceError: the engine or device asked for is not there.
     """
     pipeline, config = request.pipeline, request.config
@@ -192,7 +204,7 @@ def plan_scene(request: Request) -> ScenePlan:
     engine = resolve_engine(wanted.engine, wanted.precision, config.device, architecture=bundle.spec.architecture)
     margin = _margin(pipeline, bundle)
     aoi = None if request.aoi is None else open_aoi(request.aoi, scene.grid, layer=request.aoi_layer)
-    zones = None if request.zones is None else request.zones.read()
+    zones = request.zones.read() if isinstance(request.zones, ZoneFile) else request.zones
     frozen = _freeze(pipeline, level=level, margin=margin, engine=engine)
     return ScenePlan(
         source=request.source,

@@ -11,6 +11,7 @@ from geoseg.core.legend import Legend
 from geoseg.core.patch import MASKED, NODATA, LabelRows, Patch, Scores
 from geoseg.core.tiling import TilePlan
 from geoseg.core.window import Window
+from geoseg.model.network import NetworkCache
 from geoseg.model.predictor import Predictor
 from geoseg.raster.classmap import BLOCK
 from geoseg.raster.safety import raster_env
@@ -29,6 +30,7 @@ def segment(
     overwrite: bool = False,
     progress: Progress | None = None,
     rows: Iterable[LabelRows] | None = None,
+    networks: NetworkCache | None = None,
 ) -> Segmented:
     """Makes every product of a plan in `out`; run.json is written last.
 
@@ -38,6 +40,7 @@ def segment(
         overwrite: a product in it may be replaced.
         progress: listens.
         rows: finished rows that others have made, all panels of the plan in order; None: they are made here.
+        networks: of a process that does many scenes; None: the network is let go as soon as the labels are there.
 
     Raises:
         ProductError: `out` holds something that would be lost.
@@ -62,7 +65,7 @@ def segment(
         predictor = None
         if rows is None:
             with clock.of("model"):
-                predictor = load_predictor(plan)
+                predictor = load_predictor(plan, networks)
             rows = label_scene(plan, predictor, tell)
         with clock.of("classes"):
             tally = write_classes(staging.folder, rows, order)
@@ -105,8 +108,10 @@ class Scorer(Protocol):
         """See `Predictor`."""
 
 
-def load_predictor(plan: ScenePlan, *, tile_shape: tuple[int, int] | None = None) -> Predictor:
-    """The network of a plan, ready for its tiles, or for tiles of another shape."""
+def load_predictor(
+    plan: ScenePlan, networks: NetworkCache | None = None, *, tile_shape: tuple[int, int] | None = None
+) -> Predictor:
+    """The network of a plan, ready for its tiles or for tiles of another shape; `networks` may have it already."""
     return Predictor(
         plan.bundle,
         engine=plan.engine.engine,
@@ -117,6 +122,7 @@ def load_predictor(plan: ScenePlan, *, tile_shape: tuple[int, int] | None = None
         conversion=plan.conversion,
         refinement=plan.pipeline.refinement,
         threads=plan.config.thread_count,
+        networks=networks,
     )
 
 

@@ -24,6 +24,7 @@ from geoseg.raster.patches import (
     write_index,
     write_patch,
 )
+from geoseg.raster.remote import is_remote
 from geoseg.raster.safety import raster_env
 from geoseg.raster.scene import SceneReader
 from geoseg.workflows.patch_contract import PatchContract, PatchSet, ScoreType, check_patches
@@ -124,7 +125,7 @@ def predict_patches(
 def _files_of(plan: ScenePlan) -> list[Path]:
     mask = plan.scene.validity.mask
     files = (*plan.scene.files, *([] if mask is None else [mask]))
-    return [Path(stamp.uri) for file in files for stamp in file.stamps]
+    return [Path(stamp.uri) for file in files for stamp in file.stamps if not is_remote(stamp.uri)]
 
 
 def _contract_of(plan: ScenePlan) -> PatchContract:

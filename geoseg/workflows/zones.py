@@ -64,7 +64,7 @@ class ZoneSet:
         """What the user must know of them before a map on `grid` is made.
 
         Raises:
-            InputError: none of them lies on the grid.
+            OffMapError: none of them lies on the grid.
         """
         notes = list_notes(self.zones, grid)
         return tuple(one if one.startswith("zones") else f"zones: {one}" for one in notes)

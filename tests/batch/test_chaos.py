@@ -51,7 +51,8 @@ class Run:
         """Stops it; gives the exit status. No process of it is left after three seconds."""
         (os.killpg if group else os.kill)(self.process.pid, number)
         status = self.process.wait(PATIENCE_S)
-        _, alive = psutil.wait_procs(self._family, timeout=3)
+        _, left = psutil.wait_procs(self._family, timeout=3)
+        alive = [one for one in left if not _has_ended(one)]
         assert not alive, f"orphans: {alive}"
         return status
 
@@ -67,6 +68,14 @@ class Run:
             assert self.process.poll() is None, "it ended too early"
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    """A process that only waits for its new parent to take note of its end."""
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def executions(out: Path) -> list[int]:

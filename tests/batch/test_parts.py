@@ -139,8 +139,6 @@ def test_parts_that_nobody_put_together_are_found(huge: Path, tmp_path: Path) ->
         ledger.write(done)
     summary = run_batch(out, RunOptions(config=config(0)), Quiet())
     assert summary.counts["done"] == 3
-    place.part(tickets["0/2"].scene, 1).unlink()
-    run_scene(out, tickets["1/2"], Config(threads=1))
     check_like_whole(huge, tmp_path, folder)
     results = write_results(out)
     assert results.scenes == 2

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pyarrow.parquet
 import pytest
 
 from geoseg.batch.source import find_scenes
+from geoseg.batch.source_here import LeftOut
 from geoseg.errors import InputError, SceneError, SettingsError
 
 NAMES = ("a.tif", "b/c.TIFF", "b/d.jp2")
@@ -24,6 +26,8 @@ def archive(tmp_path: Path) -> Path:
     for name in (*NAMES, *others, "batch/batch.json"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("x")
+    write(folder / "done/run.json", {"format": "geoseg run 1"})
+    write(folder / "batch/batch.json", {"format": "geoseg batch 1"})
     return folder
 
 
@@ -48,6 +52,73 @@ def write(path: Path, content: Any) -> Path:
 
 def test_a_folder_gives_its_rasters_but_no_results(archive: Path) -> None:
     assert sorted(found(archive)) == expected(archive)
+
+
+def test_only_results_of_geoseg_are_left_out_and_they_are_counted(archive: Path) -> None:
+    """Other programs, too, leave a run.json or batch.json beside their scenes."""
+    write(archive / "b/run.json", {"format": "of another program", "made_by": "geoseg run 1"})
+    write(archive / "batch.json", {"jobs": []})
+    (archive / "killed").mkdir()
+    for name in ("killed/.geoseg-run", "killed/classes.tif"):
+        write(archive / name, "")
+    for source in (archive, archive / "**" / "*.[tTj]*"):
+        left_out = LeftOut()
+        names = [file for one in find_scenes(str(source), left_out) for file in one.files]
+        assert sorted(names) == expected(archive)
+        assert left_out.results == 3
+    assert found(archive / "d*") == []
+
+
+def test_a_folder_that_cannot_be_read_is_refused(archive: Path) -> None:
+    """Its path is longer than a path may be, which holds for root, too."""
+    inside = os.open(archive, os.O_RDONLY)
+    for _ in range(18):
+        os.mkdir("n" * 250, dir_fd=inside)
+        before, inside = inside, os.open("n" * 250, os.O_RDONLY, dir_fd=inside)
+        os.close(before)
+    os.close(inside)
+    with pytest.raises(SceneError, match=r"n cannot be read \(File name too long\): allow it, or name the scenes"):
+        found(archive)
+
+
+def test_linked_folders_are_walked_last_and_none_twice(archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "else").mkdir()
+    (tmp_path / "else" / "z.tif").write_text("x")
+    (archive / "1-elsewhere").symlink_to(tmp_path / "else")
+    (archive / "0-itself").symlink_to(archive)
+    (archive / "b" / "up").symlink_to(archive / "b", target_is_directory=True)
+    (archive / "2-hidden").symlink_to(archive / "b" / ".cache")
+    (tmp_path / "else" / "back").symlink_to(archive)
+    assert found(archive) == [
+        *expected(archive), str(archive / "1-elsewhere/z.tif"), str(archive / "2-hidden/e.tif")
+    ]  # fmt: skip
+
+
+def test_a_parent_of_a_linked_folder_is_that_of_where_it_leads(archive: Path, tmp_path: Path) -> None:
+    """As `ls link/../t.tif` has it, whatever names the scene."""
+    (tmp_path / "else" / "deep").mkdir(parents=True)
+    (tmp_path / "else" / "t.tif").write_text("x")
+    (archive / "link").symlink_to(tmp_path / "else" / "deep")
+    there = [str(tmp_path / "else" / "t.tif")]
+    assert os.path.samefile(archive / "link" / ".." / "t.tif", there[0])
+    write(tmp_path / "else" / "list.txt", "t.tif\n")
+    assert found(write(archive / "list.txt", "link/../t.tif\n")) == there
+    assert found(f"{archive}/link/../list.txt") == there
+    assert found(f"{archive}/link/../t.tif") == there
+    assert found(f"{archive}/link/..") == there
+    assert found(f"{archive}/link/../*.tif") == there
+
+
+def test_names_of_the_world_are_names(archive: Path) -> None:
+    """Spaces that do not break, ideographic ones, joiners; a byte order mark before the first line is none of it."""
+    names = ("a\u00a0b.tif", "\u3000c.tif", "\u0915\u094d\u200d.tif", "\u5730\u56fe.tif")
+    (archive / "w").mkdir()
+    for name in names:
+        (archive / "w" / name).write_text("x")
+    there = sorted(str(archive / "w" / name) for name in names)
+    assert sorted(found(archive / "w")) == there
+    listed = "\ufeff" + "\n".join(names)
+    assert sorted(found(write(archive / "w" / "list.txt", listed))) == there
 
 
 def test_a_glob_is_expanded(archive: Path) -> None:
@@ -93,6 +164,32 @@ def test_a_catalog_that_links_itself_ends(archive: Path) -> None:
     assert found(write(archive / "catalog.json", loop)) == []
 
 
+def test_saved_pages_of_a_search_are_followed(archive: Path) -> None:
+    """And a next page that is not here is asked for where it may be, else refused: it is never lost in silence."""
+
+    def page(name: str, then: str) -> Path:
+        links = [{"rel": "next", "href": then}, {"rel": "self", "href": "https://h.org/x"}]
+        content = {"type": "FeatureCollection", "features": [item(name, name, roles=["data"])], "links": links}
+        return write(archive / f"{name[0]}.json", content)
+
+    page(NAMES[1], "a.json")
+    first = page(NAMES[0], "b.json")
+    assert found(first) == expected(archive)[:2]
+    page(NAMES[1], "https://h.org/search?token=secret")
+    with pytest.raises(SceneError, match=r"^https://h.org/search is remote: pass --allow-remote=h.org"):
+        found(first)
+    page(NAMES[1], "c.json")
+    with pytest.raises(SettingsError, match=r"c.json cannot be read as JSON"):
+        found(first)
+
+
+@pytest.mark.parametrize("start", ["file://", "file://localhost", "file:"])
+def test_an_address_of_a_file_here_is_decoded(archive: Path, start: str) -> None:
+    (archive / "a b#?%.tif").write_text("x")
+    line = f"{start}{archive}/a%20b%23%3F%25.tif\na b#?%.tif\n"
+    assert found(write(archive / "l.txt", line)) == [str(archive / "a b#?%.tif")] * 2
+
+
 def test_an_item_of_several_rasters_is_one_scene(archive: Path) -> None:
     (one,) = find_scenes(str(write(archive / "item.json", item("x", "B02.tif", "B03.jp2", roles=["data"]))))
     assert one.files == (str(archive / "B02.tif"), str(archive / "B03.jp2"))
@@ -112,8 +209,11 @@ def test_an_item_of_several_rasters_is_one_scene(archive: Path) -> None:
         ("x.json", {"type": "Topology"}, r"no STAC document \(type 'Topology'\)"),
         ("x.json", {"type": "Feature", "id": "x", "assets": {}}, "no raster asset with role data"),
         ("x.parquet", "x", "is not Parquet"),
-        ("x.txt", "s3://bucket/x.tif?sig=secret", "^s3://bucket/x.tif is remote"),
+        ("x.txt", "s3://bucket/x.tif?sig=secret", "^s3://bucket/x.tif has a query"),
+        ("x.txt", "https://h.org/x.tif?sig=secret", "^https://h.org/x.tif is remote: pass --allow-remote=h.org"),
         ("x.txt", "a\x1b[31m.tif", "control characters"),
+        ("x.txt", "a\u2028b.tif", "control characters"),
+        ("x.txt", "file:///a%0Ab.tif", "control characters"),
     ],
 )
 def test_what_is_no_source_is_refused(tmp_path: Path, name: str, content: Any, message: str) -> None:
@@ -126,5 +226,5 @@ def test_what_is_no_source_is_refused(tmp_path: Path, name: str, content: Any, m
 
 
 def test_a_bucket_is_refused_with_the_remedy() -> None:
-    with pytest.raises(SceneError, match="copy it or mount it"):
+    with pytest.raises(SceneError, match="s3://bucket/prefix is remote: pass --allow-remote=bucket to read it"):
         found("s3://bucket/prefix")

@@ -53,6 +53,22 @@ def test_the_story_of_an_archive(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "asked", [(), ("--products", "classes,report"), ("--set", "products=[classes,report]"), ("file",)]
+)
+def test_a_page_for_every_scene_is_made_where_it_is_asked_for(tmp_path: Path, asked: tuple[str, ...]) -> None:
+    """By an option or by the user's own pipeline; `geoseg run` makes it without being asked."""
+    (tmp_path / "scene.tif").write_text("no scene yet")
+    tiny_bundle(tmp_path / "bundle")
+    if asked == ("file",):
+        own = tmp_path / "own.yaml"
+        own.write_text(f"name: own\nmodel: {tmp_path / 'bundle'}\nproducts: [classes, report]\n")
+        asked = ("--pipeline", str(own))
+    found = geoseg("plan", tmp_path / "scene.tif", tmp_path / "out", "--model", tmp_path / "bundle", *asked, "--json")
+    products = json.loads(found.stdout)["pipeline"]["products"]
+    assert products == (["classes", "report"] if asked else ["classes", "confidence", "areas", "polygons"])
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["run"], "Missing argument '[SOURCE] OUT'"),

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
+from geoseg.core.placement import same_lattice
 from geoseg.raster.classmap import read_classmap
-from geoseg.raster.reconcile import read_rows_on, same_lattice
+from geoseg.raster.reconcile import read_rows_on
 from tests.raster.factory import make_raster
 
 UTM = "EPSG:32633"

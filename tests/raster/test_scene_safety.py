@@ -116,7 +116,7 @@ def test_a_mask_of_another_shape_is_refused(tmp_path: Path) -> None:
 )
 def test_only_plain_local_files_are_opened(tmp_path: Path, source: str) -> None:
     made = make_raster(tmp_path / "scene.tif")
-    with pytest.raises(SceneError, match=r"local|exist|zero byte|regular"):
+    with pytest.raises(SceneError, match=r"local|exist|zero byte|regular|allow-remote"):
         open_scene(source.format(path=made.path))
     listing = tmp_path / "list.txt"
     listing.write_text(source.format(path=made.path), encoding="utf-8")
