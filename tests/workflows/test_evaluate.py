@@ -157,18 +157,22 @@ def test_images_are_pooled_and_those_that_were_trained_on_are_named(tmp_path: Pa
         call(bundle, folder, "--labels", folder / "tiles.csv", code=2)
 
 
-def test_a_calibrated_bundle_has_the_same_weights_and_believable_probabilities(tmp_path: Path) -> None:
-    """A network that is far too sure of labels of which a quarter is wrong learns to doubt, and does so again."""
-    bundle = tmp_path / "bundle"
+def too_sure(folder: Path) -> tuple[Path, Path, Path]:
+    """(bundle, scene, labels): a network that takes bright red for class 1, nearly certain, and right in 3 of 4."""
+    bundle, scene = folder / "bundle", scene_of(folder)
     state = {"weight": np.zeros((2, 3, 1, 1)), "bias": np.zeros(2)}
     state["weight"][1, 0] = 12.0
     tiny_bundle(bundle, "pointwise")
     spec = load_bundle(str(bundle)).spec.model_dump(mode="json", exclude={"weights_sha256"})
     pack_bundle(bundle, spec, state)
     (bundle / "MODEL_CARD.md").write_text("a card\n")
-    scene = scene_of(tmp_path)
     flipped = np.random.default_rng(0).random(SHAPE) < 0.25
-    labels = written(scene, ((read(scene) > 120) ^ flipped).astype(np.uint8))
+    return bundle, scene, written(scene, ((read(scene) > 120) ^ flipped).astype(np.uint8))
+
+
+def test_a_calibrated_bundle_has_the_same_weights_and_believable_probabilities(tmp_path: Path) -> None:
+    """The error that is told is the one measured again; calibrating once more changes nothing."""
+    bundle, scene, labels = too_sure(tmp_path)
     new, out = tmp_path / "new", tmp_path / "out"
     call(bundle, scene, out, "--labels", labels, "--calibrate", new, "--quiet")
     fitted = json.loads((out / "evaluation.json").read_text())["calibration"]
@@ -190,8 +194,12 @@ def test_a_calibrated_bundle_has_the_same_weights_and_believable_probabilities(t
     newer = load_bundle(str(tmp_path / "newer")).spec
     assert newer.temperature == pytest.approx(after.spec.temperature, rel=1e-3)
     assert newer.version.count("temperature") == 1
+
+
+def test_a_calibration_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    bundle, scene, labels = too_sure(tmp_path)
     with pytest.raises(ProductError, match="is there already"):
-        call(bundle, scene, "--labels", labels, "--calibrate", new, code=2)
+        call(bundle, scene, "--labels", labels, "--calibrate", bundle, code=2)
     with pytest.raises(SettingsError, match="leave --tta out"):
         call(bundle, scene, "--labels", labels, "--calibrate", tmp_path / "other", "--tta", code=2)
     with pytest.raises(InputError, match="has no labels"):
