@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from geoseg.core.legend import Legend
+from geoseg.core.patch_source import IGNORE
 from geoseg.errors import InputError
 from geoseg.model.bundle import ModelBundle
 from geoseg.raster.labelled import LabelledRaster
@@ -112,7 +113,7 @@ def find_trained(bundle: ModelBundle, scenes: Sequence[Scene]) -> tuple[str, ...
 
 def _by_name(config: LabelledSceneConfig, legend: Legend) -> dict[str, int]:
     """Class ids by name where every value in the labels is the name of a class; else nothing."""
-    values, ids = label_values(config), {one.name: one.id for one in legend}
+    values, ids = [one for one in label_values(config) if one != str(IGNORE)], {one.name: one.id for one in legend}
     return {value: ids[value] for value in values} if values and set(values) <= set(ids) else {}
 
 
