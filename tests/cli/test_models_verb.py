@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import segmentation_models_pytorch as smp
 
 from geoseg.cli import main
+from geoseg.model.catalogue import list_entries
 from geoseg.model.registry import create_model, list_architectures
 
 
@@ -98,3 +100,16 @@ def test_help_loads_no_torch() -> None:
     code += "print({'torch', 'timm', 'segmentation_models_pytorch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_the_table_in_the_docs_is_this_one() -> None:
+    """Sizes apart, where an extra is not installed here."""
+    text = (Path(__file__).resolve().parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.startswith("| `")]
+    for entry, line in zip(list_entries(), lines, strict=True):
+        margin = "tile" if entry["margin"] is None else str(entry["margin"])
+        name, title, parameters, *facts = (cell.strip() for cell in line.strip("|").split("|"))
+        assert (name, title) == (f"`{entry['name']}`", entry["title"])
+        assert facts == [str(entry["divisor"]), margin, entry["licence"], entry["source"]]
+        if entry["parameters"] is not None and parameters:
+            assert parameters == f"{entry['parameters']:,}"
