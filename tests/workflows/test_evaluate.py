@@ -328,3 +328,18 @@ def test_the_shipped_bundle_scores_as_its_card_says(test_data: Path, tmp_path: P
     assert second["classes"][1]["mapped_m2"] / 1e4 == pytest.approx(1484.1, abs=1)
     assert first["classes"][1]["bias_of_true"] == pytest.approx(0.484, abs=0.005)
     assert told["trained_on"] == []
+
+
+def test_polygons_are_classes_by_their_names(test_data: Path, tmp_path: Path) -> None:
+    """Text values of a GeoPackage name the classes, 255 none; true areas against the pixel counts of its README."""
+    folder, bundle = test_data / "newbrunswick_ortho", tmp_path / "bundle"
+    colors = ("#000000", "#0000ff", "#ff0000", "#ffff00")
+    tiny_bundle(bundle, legend=[{"id": k, "name": str(k + 1), "color": one} for k, one in enumerate(colors)], classes=4)
+    told = call(bundle, folder / "23322E759967N_clipped_1m_2of2.tif", "--labels",
+                folder / "BakerLake_2017_clipped.gpkg", "--field", "Quatreclasses", "--json", "--quiet")  # fmt: skip
+    pooled = json.loads(told)["pooled"]
+    assert [one["name"] for one in pooled["classes"]] == ["1", "2", "3", "4"]
+    for one, pixels in zip(pooled["classes"], (88_848, 32_937, 950, 1_881), strict=True):
+        # 753 pixels lie in polygons of two classes: the README counts them, training and evaluation do not
+        assert 0 <= pixels - sum(pooled["confusion"][one["id"]]) <= 753
+        assert one["true_m2"] == pytest.approx(0.25 * sum(pooled["confusion"][one["id"]]), rel=1e-3)
