@@ -3,6 +3,7 @@
 import hashlib
 import html
 import json
+import resource
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from geoseg.config import Config
 from geoseg.core.area import PixelArea
 from geoseg.core.tiling import plan_tiles
 from geoseg.core.window import Window
-from geoseg.errors import BundleError, InputError, ProductError, SettingsError
+from geoseg.errors import BundleError, InputError, ProductError, ResourceError, SettingsError
 from geoseg.model.bundle import load_bundle, pack_bundle
 from geoseg.presets import load_pipeline
 from geoseg.training.metrics import boundary_counts
@@ -298,6 +299,20 @@ def test_shifted_tiles_are_tiles(length: int, tile: int, margin: int, ramp: int,
             assert not inner.any()
             assert not outer.any()
     np.testing.assert_allclose(total, 1, atol=1e-5)
+
+
+def test_a_disk_without_room_is_said_before_anything_is_written(tmp_path: Path) -> None:
+    """A limit on the size of files stands for it."""
+    bundle, scene = tmp_path / "bundle", scene_of(tmp_path)
+    tiny_bundle(bundle)
+    labels = labels_of(scene, (0, 1))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(ResourceError, match="has no room for two maps of 70 x 1100"):
+            call(bundle, scene, "--labels", labels, code=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_eight_symmetries_are_said_and_differ(tmp_path: Path) -> None:
