@@ -30,7 +30,8 @@ def test_the_table_has_every_architecture_with_its_size(capsys: pytest.CaptureFi
     assert "MIT (segmentation-models-pytorch)" in rows["unet:resnet34"]
     assert "whole tile" in rows["fast_scnn"]
     assert "arXiv:1902.04502" in rows["fast_scnn"]
-    assert "?" not in "".join(line.split()[1] for line in lines)
+    needs = {one.name for one in list_architectures() if one.extra}  # unknown where the extra is not installed
+    assert "?" not in "".join(line.split()[1] for line in lines if line.split()[0].partition(":")[0] not in needs)
 
 
 def test_json_has_the_facts_of_the_registry(capsys: pytest.CaptureFixture[str]) -> None:
