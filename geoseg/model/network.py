@@ -35,7 +35,7 @@ def load_network(bundle: ModelBundle) -> nn.Module:
 def prepare_network(bundle: ModelBundle, *, precision: Precision, device: str) -> nn.Module:
     """The network as it computes fastest with the same classes: BatchNorm folded, channels_last, cast.
 
-    With bf16 the last convolution stays float32, so that close logits are not rounded to equal ones.
+    With bf16 a convolution that is the last layer stays float32, so that close logits are not rounded to equal ones.
 
     Raises:
         BundleError: as `load_network`.
@@ -102,7 +102,7 @@ class _Float32(nn.Module):
 
 
 def _to_bf16(network: nn.Module, example: Tensor) -> nn.Module:
-    last = _last_convolution(network, example)
+    last = _last_layer(network, example)
     if last is None:
         return network.to(torch.bfloat16)
     head = _Float32(copy.deepcopy(network.get_submodule(last)))
@@ -114,13 +114,17 @@ def _to_bf16(network: nn.Module, example: Tensor) -> nn.Module:
     return network
 
 
-def _last_convolution(network: nn.Module, example: Tensor) -> str | None:
-    """Name of the convolution that runs last, "" = the network itself; None: there is none."""
-    ran: list[str] = []
+def _last_layer(network: nn.Module, example: Tensor) -> str | None:
+    """Name of the layer that runs last, "" = the network itself; None: it is no convolution.
+
+    Only layers with weights count. After a convolution that is not the last of them would come layers in bfloat16,
+    which take no float32.
+    """
+    ran: list[tuple[str, nn.Module]] = []
     handles = [
-        module.register_forward_hook(lambda _m, _i, _o, n=name: ran.append(n))
+        module.register_forward_hook(lambda one, _i, _o, n=name: ran.append((n, one)))
         for name, module in network.named_modules()
-        if isinstance(module, nn.Conv2d)
+        if next(module.parameters(recurse=False), None) is not None
     ]
     try:
         with torch.inference_mode():
@@ -128,4 +132,6 @@ def _last_convolution(network: nn.Module, example: Tensor) -> str | None:
     finally:
         for handle in handles:
             handle.remove()
-    return ran[-1] if ran else None
+    if not ran or not isinstance(ran[-1][1], nn.Conv2d | nn.ConvTranspose2d):
+        return None
+    return ran[-1][0]

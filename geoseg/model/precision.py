@@ -13,8 +13,15 @@ _BF16_FLAGS: Final = ("amx_bf16", "avx512_bf16")
 _DENSE_ENCODERS: Final = (
     *("resnet", "resnext", "se_res", "senet", "vgg", "densenet", "dpn", "inception"),
     *("tu-resnet", "tu-resnext", "tu-wide_resnet", "tu-vgg", "tu-densenet", "tu-hrnet"),
+    *("wide_resnet", "tu-vit", "tu-swin"),
 )
-"""Encoders of dense convolutions. Depthwise ones gain nothing from bfloat16 on a CPU, or lose."""
+"""Encoders of dense convolutions or matrix products. Depthwise ones gain nothing from bfloat16 on a CPU, or lose."""
+
+_LIGHT: Final = frozenset({"dfanet_a", "espnet", "espnet_c", "espnetv2", "fast_scnn", "liteseg"})
+"""Networks, called without an encoder, of depthwise or thin convolutions: bfloat16 costs classes and gains little."""
+
+_FLOAT32: Final = frozenset({"mask2former"})
+"""Networks whose classes are lost in bfloat16 wherever they are computed: they score with sums of many masks."""
 
 _BF16_CAPABILITY: Final = (8, 0)
 """CUDA compute capability from which bfloat16 is native (Ampere)."""
@@ -40,7 +47,7 @@ def resolve_engine(
     """Replace each `auto` by what this machine has.
 
     CUDA where there is one, with bf16 from capability 8.0; else the CPU, with bf16 where the processor computes it
-    and the architecture is of dense convolutions; else fp32.
+    and the architecture is of dense convolutions or attention; else fp32. Mask2Former is always computed in fp32.
 
     Raises:
         ResourceError: the device, the engine or the precision asked for is not there, with the remedy.
@@ -52,9 +59,9 @@ def resolve_engine(
             f"engine {engine} cannot run on device {device}: --set inference.engine=auto, or --set-config device=auto"
         )
     if engine == "torch-cuda" or kind == "cuda":
-        return _on_cuda(precision, _cuda_device(device))
+        return _on_cuda(precision, _cuda_device(device), architecture)
     if engine == "auto" and kind == "auto" and _cuda_count():
-        return _on_cuda(precision, "cuda:0")
+        return _on_cuda(precision, "cuda:0", architecture)
     return _on_cpu(precision, architecture)
 
 
@@ -79,7 +86,7 @@ def _on_cpu(precision: Precision | Literal["auto"], architecture: str) -> Resolv
     return Resolved(engine="torch-cpu", precision=precision, device="cpu")
 
 
-def _on_cuda(precision: Precision | Literal["auto"], device: str) -> Resolved:
+def _on_cuda(precision: Precision | Literal["auto"], device: str, architecture: str) -> Resolved:
     import torch
 
     capability = torch.cuda.get_device_capability(device)
@@ -90,7 +97,7 @@ def _on_cuda(precision: Precision | Literal["auto"], device: str) -> Resolved:
             "--set inference.precision=fp32"
         )
     if precision == "auto":
-        precision = "bf16" if able else "fp32"
+        precision = "bf16" if able and architecture not in _FLOAT32 else "fp32"
     return Resolved(engine="torch-cuda", precision=precision, device=device)
 
 
@@ -114,6 +121,6 @@ def _cuda_count() -> int:
 
 
 def _is_dense(architecture: str) -> bool:
-    """Whether nearly all work is in dense convolutions."""
-    _, _, encoder = architecture.partition(":")
-    return not encoder or encoder.startswith(_DENSE_ENCODERS)
+    """Whether nearly all work is in dense convolutions or matrix products."""
+    family, _, encoder = architecture.partition(":")
+    return encoder.startswith(_DENSE_ENCODERS) if encoder else family not in _LIGHT | _FLOAT32

@@ -24,7 +24,7 @@ from geoseg.model.unpacked import read_unpacked
 from geoseg.outcome import ProductFile
 from geoseg.report.model_item import ModelFacts, make_model_item
 from geoseg.workflows.output_file import move
-from geoseg.workflows.product import file_sha256
+from geoseg.workflows.product import file_sha256, uninterrupted
 from geoseg.workflows.progress import Progress, Silent
 
 RECORD: Final = "export.json"
@@ -258,12 +258,22 @@ def _whole_folder(out: Path) -> Iterator[Path]:
         yield beside
         for one in beside.iterdir():
             move(one, one)  # brings it to the disk
-        if out.exists():
-            old = beside.with_name(f"{beside.name}.old")
-            out.rename(old)
-            beside.rename(out)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            beside.rename(out)
+        with uninterrupted():
+            _replace(out, beside)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _replace(out: Path, beside: Path) -> None:
+    """Puts one folder in the place of another; where that fails, the other is back."""
+    if not out.exists():
+        beside.rename(out)
+        return
+    old = beside.with_name(f"{beside.name}.old")
+    out.rename(old)
+    try:
+        beside.rename(out)
+    except OSError:
+        old.rename(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

@@ -11,6 +11,7 @@ from geoseg.model.bundle import ModelBundle
 from geoseg.model.predictor import Predictor
 from geoseg.model.symmetric import SymmetricPredictor
 from geoseg.pipeline import Pipeline
+from geoseg.raster.labelled import BlockStore
 from geoseg.raster.safety import raster_env
 from geoseg.training.reliability import PixelDraw, ScoredPixels
 from geoseg.workflows.evaluated import (
@@ -151,8 +152,9 @@ def _score(
     draw: PixelDraw | None,
     tell: Progress,
 ) -> tuple[ImageScores, ...]:
+    store = BlockStore()
     opened = [
-        open_evaluated(one, plan, in_set=chosen.split is not None)
+        open_evaluated(one, plan, in_set=chosen.split is not None, store=store)
         for one, plan in zip(chosen.images, plans, strict=True)
     ]
     for note in dict.fromkeys(note for _, notes in opened for note in notes):
@@ -161,7 +163,6 @@ def _score(
     images = []
     for plan, (labels, _) in zip(plans, opened, strict=True):
         images.append(score_image(plan, models.of(plan), labels, name=labels.name, draw=draw, progress=tell))
-        labels.close()
     if not any(one.confusion.counts.any() for one in images):
         raise InputError(f"{chosen.images[0].scene}: no labelled pixel was observed: do labels and images overlap?")
     return tuple(images)

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Final
 
 from geoseg.core.legend import Legend
+from geoseg.core.patch_source import IGNORE
 from geoseg.errors import InputError
 from geoseg.model.bundle import ModelBundle
-from geoseg.raster.labelled import LabelledRaster
+from geoseg.raster.labelled import BlockStore, LabelledRaster
 from geoseg.raster.pairs import list_pairs
 from geoseg.raster.scene import Scene
 from geoseg.training.config_data import LabelledSceneConfig
@@ -68,13 +69,16 @@ def list_evaluated(source: str, *, split: str, labels: LabelOptions | None) -> E
     return EvaluatedSet(images=tuple(images), split=split)
 
 
-def open_evaluated(one: Evaluated, plan: ScenePlan, *, in_set: bool) -> tuple[LabelledRaster, tuple[str, ...]]:
+def open_evaluated(
+    one: Evaluated, plan: ScenePlan, *, in_set: bool, store: BlockStore
+) -> tuple[LabelledRaster, tuple[str, ...]]:
     """The labels of an image on the grid of its scene, as ids of the bundle's legend, and what is to be told of them.
 
     Args:
         one: the image.
         plan: how it is mapped.
         in_set: of tiles.csv: values are class ids.
+        store: of all images.
 
     Raises:
         InputError: there are none, or they cannot be read as classes of the bundle.
@@ -99,7 +103,7 @@ def open_evaluated(one: Evaluated, plan: ScenePlan, *, in_set: bool) -> tuple[La
         remap = {} if in_set else _by_name(config, legend)
         config = config.model_copy(update={"remap": remap or _by_id(legend)})
     source, notes = open_labels(config, plan.scene, classes=len(legend))
-    return LabelledRaster(plan.scene, source, name=one.name), notes
+    return LabelledRaster(plan.scene, source, name=one.name, store=store), notes
 
 
 def find_trained(bundle: ModelBundle, scenes: Sequence[Scene]) -> tuple[str, ...]:
@@ -112,7 +116,7 @@ def find_trained(bundle: ModelBundle, scenes: Sequence[Scene]) -> tuple[str, ...
 
 def _by_name(config: LabelledSceneConfig, legend: Legend) -> dict[str, int]:
     """Class ids by name where every value in the labels is the name of a class; else nothing."""
-    values, ids = label_values(config), {one.name: one.id for one in legend}
+    values, ids = [one for one in label_values(config) if one != str(IGNORE)], {one.name: one.id for one in legend}
     return {value: ids[value] for value in values} if values and set(values) <= set(ids) else {}
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 from geoseg import __version__
 from geoseg.model.bundle import ModelBundle, load_bundle, pack_bundle
 from geoseg.model.registry import build_network
+from geoseg.raster.safety import raster_env
 from geoseg.training.config import TrainConfig, load_train_config
 from geoseg.training.evaluate import evaluate
 from geoseg.training.fit import Progress as Steps
@@ -73,7 +74,8 @@ def fit(
     with join_ranks(means.device) as ranks:
         progress = progress if ranks.is_first else Silent()
         check_settings(config, ranks=ranks)
-        material = read_material(config, data)
+        with raster_env():
+            material = read_material(config, data)
         for note in material.notes:
             progress.note(note)
         network = make_network(config.network)

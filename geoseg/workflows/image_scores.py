@@ -1,5 +1,6 @@
 """One labelled scene scored as `run` would map it: its tiles, its blending, its labels; pixels leave as counts."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from geoseg.core.patch import NODATA, Rows
 from geoseg.core.patch_source import IGNORE
 from geoseg.core.tally import AreaTally, tally_labels
 from geoseg.core.window import Window
+from geoseg.errors import ResourceError
 from geoseg.raster.scene import SceneReader
 from geoseg.training.metrics import BoundaryCounts, Confusion, boundary_counts, confusion
 from geoseg.training.reliability import PixelDraw, Reliability, reliability
@@ -107,8 +109,16 @@ def _blended(plan: ScenePlan, reader: SceneReader, scorer: Scorer, progress: Pro
 
 @contextmanager
 def _maps(shape: tuple[int, int]) -> Iterator[tuple[Labels, Labels]]:
-    """Two maps in a file without a name, which is gone afterwards."""
+    """Two maps in a file without a name, which is gone afterwards; its room is taken first, or a write would crash."""
     with tempfile.TemporaryFile() as file:
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, 2 * shape[0] * shape[1])
+        except OSError as error:
+            raise ResourceError(
+                f"{tempfile.gettempdir()} has no room for two maps of {shape[0]} x {shape[1]} bytes "
+                f"({error.strerror}): free space there, or set TMPDIR to another folder"
+            ) from error
         both = np.memmap(file, dtype=np.uint8, mode="w+", shape=(2, *shape))
         yield both[0], both[1]
 

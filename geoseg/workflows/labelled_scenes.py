@@ -13,7 +13,7 @@ from geoseg.core.patch_source import IGNORE
 from geoseg.errors import InputError, SceneError
 from geoseg.model.bundle import check_scene, infer_level
 from geoseg.model.spec import BundleSpec, Conversion
-from geoseg.raster.labelled import BLOCK, LabelledRaster
+from geoseg.raster.labelled import BLOCK, BlockStore, LabelledRaster
 from geoseg.raster.labels import LabelSource, PolygonLabels, open_label_raster, values_in
 from geoseg.raster.safety import find_local_path
 from geoseg.raster.scene import Scene, SceneOptions, open_scene
@@ -66,7 +66,10 @@ def open_ground(config: TrainConfig) -> OpenGround:
     spec = input_contract(config)
     opened = [_open(one, spec) for one in config.data.scenes]
     names = _unique([one.scene.name for one in opened])
-    scenes = tuple(LabelledRaster(one.scene, one.labels, name=name) for one, name in zip(opened, names, strict=True))
+    store = BlockStore()
+    scenes = tuple(
+        LabelledRaster(one.scene, one.labels, name=name, store=store) for one, name in zip(opened, names, strict=True)
+    )
     sides = [_side_px(config, one.scene) for one in opened]
     blocks = count_blocks(scenes, side_px=sides, classes=config.network.classes)
     grids = tuple(one.scene.grid for one in opened)

@@ -17,7 +17,7 @@ from geoseg.model.registry import find_architecture
 from geoseg.pipeline import Level
 from geoseg.presets import dump, override
 from geoseg.raster.classmap import read_classmap
-from geoseg.raster.safety import find_local_path
+from geoseg.raster.safety import find_local_path, raster_env
 from geoseg.raster.scene import Scene
 from geoseg.training.config import TrainConfig
 from geoseg.training.config_data import LabelledSceneConfig
@@ -66,6 +66,14 @@ def make_recipe(order: Order, out: Path) -> TrainConfig:
         InputError: scenes, labels and bundle that do not fit each other.
         ProductError: `out` holds another run.
     """
+    with raster_env():
+        config = _look_up(order, name=_name(out))
+    _write(config, out / FILE)
+    return config
+
+
+def _look_up(order: Order, *, name: str) -> TrainConfig:
+    """The run of an order; everything that does not fit is refused."""
     given = _label(order)
     scenes = [open_training_scene(one) for one in given]
     bundle = load_bundle(order.start) if order.start is not None else None
@@ -75,13 +83,12 @@ def make_recipe(order: Order, out: Path) -> TrainConfig:
             f"the labels hold {len(values)} classes ({', '.join(values[:5])}): 2 to {MAX_CLASSES} are needed"
         )
     remap = {value: number for number, value in enumerate(values)}
-    content = _frame(order, scenes, bundle=bundle, classes=len(values), name=_name(out))
+    content = _frame(order, scenes, bundle=bundle, classes=len(values), name=name)
     content["bundle"]["legend"] = _legend(given[0], values)
     content["data"]["scenes"] = [one.model_copy(update={"remap": remap}).model_dump(mode="json") for one in given]
     config = TrainConfig.model_validate(content)
     config = override(config if bundle else _with_statistics(config), order.changes, flag="--set")
     open_ground(config)  # refuses what does not fit before anything is written
-    _write(config, out / FILE)
     return config
 
 

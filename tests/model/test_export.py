@@ -85,6 +85,7 @@ def test_the_worst_example_counts() -> None:
     same = np.full((1, 2, 10, 100), 0.5, np.float32)
     other = same.copy()
     other[0, 1, 0, :2] = 0.75
+    assert compare([other, same], [same, same]) == compare([same, other], [same, same])
     assert compare([same, other], [same, same]) == Parity(max_difference=0.25, flipped_share=0.002)
     assert compare([same], [same]) == Parity(max_difference=0.0, flipped_share=0.0)
     with pytest.raises(BundleError, match=r"0\.20% of the classes"):

@@ -26,9 +26,12 @@ def resolved(engine: Any, exact: Any, device: str) -> Resolved:
 
 def test_auto_on_a_cpu_takes_bf16_where_there_is_one_and_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     machine(monkeypatch)
-    for dense in ("unet", "pointwise", "unet:resnet18", "fpn:vgg11_bn", "linknet:se_resnet50"):
+    attention = ("segformer_b0", "swin_unet", "setr_pup", "transunet", "upernet_vit:tu-vit_small_patch16_dinov3")
+    convolutions = ("unet", "pointwise", "unet:resnet18", "fpn:vgg11_bn", "linknet:se_resnet50", "gscnn:wide_resnet38")
+    for dense in (*convolutions, *attention):
         assert resolve_engine("auto", "auto", "auto", architecture=dense) == resolved("torch-cpu", "bf16", "cpu")
-    for thin in ("unet:mobilenet_v2", "unet:efficientnet-b0", "upernet:tu-convnext_tiny", "deeplabv3:xception"):
+    light = ("fast_scnn", "dfanet_a", "espnet", "espnetv2", "liteseg", "liteseg:shufflenet_v2", "mask2former")
+    for thin in (*light, "unet:mobilenet_v2", "unet:efficientnet-b0", "upernet:tu-convnext_tiny", "deeplabv3:xception"):
         assert resolve_engine("auto", "auto", "auto", architecture=thin) == resolved("torch-cpu", "fp32", "cpu")
     assert resolve_engine("torch-cpu", "fp32", "cpu") == resolved("torch-cpu", "fp32", "cpu")
     machine(monkeypatch, bf16=False)
@@ -42,6 +45,8 @@ def test_auto_takes_cuda_where_it_is_unless_the_cpu_is_asked_for(monkeypatch: py
     assert resolve_engine("torch-cuda", "fp32", "cuda") == resolved("torch-cuda", "fp32", "cuda:0")
     assert resolve_engine("torch-cpu", "auto", "auto") == resolved("torch-cpu", "bf16", "cpu")
     assert resolve_engine("auto", "auto", "cpu") == resolved("torch-cpu", "bf16", "cpu")
+    masks = resolve_engine("auto", "auto", "auto", architecture="mask2former")
+    assert masks == resolved("torch-cuda", "fp32", "cuda:0")
     machine(monkeypatch, cuda=1, capability=(7, 5))
     assert resolve_engine("auto", "auto", "auto") == resolved("torch-cuda", "fp32", "cuda:0")
 

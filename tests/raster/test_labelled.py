@@ -15,7 +15,7 @@ from pyproj import Transformer
 from geoseg.core.patch_source import IGNORE
 from geoseg.core.window import Window
 from geoseg.errors import InputError
-from geoseg.raster.labelled import BLOCK, LabelledRaster
+from geoseg.raster.labelled import BLOCK, BlockStore, LabelledRaster
 from geoseg.raster.labels import PolygonLabels, open_label_raster, values_in
 from geoseg.raster.scene import open_scene
 from tests.raster.factory import Made, make_raster
@@ -40,7 +40,7 @@ def labelled(scene: Made, tmp_path_factory: pytest.TempPathFactory) -> LabelledR
     make_raster(file, pixels=checker(SHAPE)[None], transform=scene.transform)
     opened = open_scene(scene.path)
     labels = open_label_raster(file, opened.grid, remap={3: 0, 7: 1, 40: 2})
-    return LabelledRaster(opened, labels, name="a", store_bytes=1)
+    return LabelledRaster(opened, labels, name="a", store=BlockStore(1))
 
 
 @settings(max_examples=30)
@@ -70,7 +70,9 @@ def test_labels_of_another_crs_are_the_nearest_ones(scene: Made, tmp_path: Path)
     make_raster(tmp_path / "ids.tif", pixels=values[None], crs="EPSG:4326", transform=degrees)
     opened = open_scene(scene.path)
     source = open_label_raster(tmp_path / "ids.tif", opened.grid, remap={0: 0, 1: 1, 2: 2, 3: 3, 4: 4})
-    found = LabelledRaster(opened, source, name="a").labels(Window(row=0, col=0, height=700, width=600))
+    found = LabelledRaster(opened, source, name="a", store=BlockStore()).labels(
+        Window(row=0, col=0, height=700, width=600)
+    )
 
     rows, cols = np.indices(SHAPE)
     a, b, c, d, e, f = tuple(scene.transform)[:6]
@@ -114,17 +116,26 @@ def test_a_closed_handle_pickles_and_reads_the_same(labelled: LabelledRaster) ->
     for patch in (again.read(window), labelled.read(window)):
         assert np.array_equal(patch.pixels, before.pixels)
         assert np.array_equal(patch.labels, before.labels)
-    labelled.close()
 
 
-def test_no_more_blocks_are_held_than_there_is_room_for(scene: Made, labelled: LabelledRaster) -> None:
-    room = 3 * BLOCK * 100 * 9
-    small = LabelledRaster(open_scene(scene.path), labelled._labels, name="a", store_bytes=room)
-    for row in range(0, 700, 90):
-        small.read(Window(row=row, col=0, height=90, width=600))
-    held = sum(size for _, size in small._pixels._held.values())
-    assert len(small._pixels._held) == 1 or held <= room
-    small.close()
+def test_scenes_share_what_they_may_hold(scene: Made, tmp_path: Path) -> None:
+    """Blocks of at most so many bytes, files of at most so many scenes, whoever reads; pickled, they share it too."""
+    make_raster(tmp_path / "ids.tif", pixels=checker(SHAPE)[None], transform=scene.transform)
+    opened = open_scene(scene.path)
+    labels = open_label_raster(tmp_path / "ids.tif", opened.grid, remap={3: 0})
+    room = 3 * BLOCK * BLOCK * 9
+    store = BlockStore(room, most_open=2)
+    scenes = [LabelledRaster(opened, labels, name=str(k), store=store) for k in range(5)]
+    whole = Window(row=0, col=0, height=700, width=600)
+    first = scenes[0].read(whole)
+    for rasters in (scenes, pickle.loads(pickle.dumps(scenes))):
+        for one in rasters:
+            assert np.array_equal(one.read(whole).pixels, first.pixels)
+            assert one._store is rasters[0]._store
+            assert 0 < one._store.used_bytes <= room
+            assert one._store.open_count <= 2
+        rasters[0]._store.clear()
+        assert rasters[0]._store.open_count == 0
 
 
 def test_what_is_no_raster_of_classes_is_refused(scene: Made, tmp_path: Path) -> None:
@@ -137,7 +148,10 @@ def test_what_is_no_raster_of_classes_is_refused(scene: Made, tmp_path: Path) ->
         open_label_raster(tmp_path / "real.tif", grid, remap={})
     make_raster(tmp_path / "high.tif", pixels=np.full((1, 20, 20), 9, np.uint8), transform=scene.transform)
     source = LabelledRaster(
-        open_scene(scene.path), open_label_raster(tmp_path / "high.tif", grid, remap={}, classes=3), name="a"
+        open_scene(scene.path),
+        open_label_raster(tmp_path / "high.tif", grid, remap={}, classes=3),
+        name="a",
+        store=BlockStore(),
     )
     with pytest.raises(InputError, match=r"high.tif holds the value 9, which is no class: give it one \(remap\)"):
         source.labels(Window(row=0, col=0, height=10, width=10))

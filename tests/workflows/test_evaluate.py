@@ -3,6 +3,7 @@
 import hashlib
 import html
 import json
+import resource
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from geoseg.config import Config
 from geoseg.core.area import PixelArea
 from geoseg.core.tiling import plan_tiles
 from geoseg.core.window import Window
-from geoseg.errors import BundleError, InputError, ProductError, SettingsError
+from geoseg.errors import BundleError, InputError, ProductError, ResourceError, SettingsError
 from geoseg.model.bundle import load_bundle, pack_bundle
 from geoseg.presets import load_pipeline
 from geoseg.training.metrics import boundary_counts
@@ -157,18 +158,22 @@ def test_images_are_pooled_and_those_that_were_trained_on_are_named(tmp_path: Pa
         call(bundle, folder, "--labels", folder / "tiles.csv", code=2)
 
 
-def test_a_calibrated_bundle_has_the_same_weights_and_believable_probabilities(tmp_path: Path) -> None:
-    """A network that is far too sure of labels of which a quarter is wrong learns to doubt, and does so again."""
-    bundle = tmp_path / "bundle"
+def too_sure(folder: Path) -> tuple[Path, Path, Path]:
+    """(bundle, scene, labels): a network that takes bright red for class 1, nearly certain, and right in 3 of 4."""
+    bundle, scene = folder / "bundle", scene_of(folder)
     state = {"weight": np.zeros((2, 3, 1, 1)), "bias": np.zeros(2)}
     state["weight"][1, 0] = 12.0
     tiny_bundle(bundle, "pointwise")
     spec = load_bundle(str(bundle)).spec.model_dump(mode="json", exclude={"weights_sha256"})
     pack_bundle(bundle, spec, state)
     (bundle / "MODEL_CARD.md").write_text("a card\n")
-    scene = scene_of(tmp_path)
     flipped = np.random.default_rng(0).random(SHAPE) < 0.25
-    labels = written(scene, ((read(scene) > 120) ^ flipped).astype(np.uint8))
+    return bundle, scene, written(scene, ((read(scene) > 120) ^ flipped).astype(np.uint8))
+
+
+def test_a_calibrated_bundle_has_the_same_weights_and_believable_probabilities(tmp_path: Path) -> None:
+    """The error that is told is the one measured again; calibrating once more changes nothing."""
+    bundle, scene, labels = too_sure(tmp_path)
     new, out = tmp_path / "new", tmp_path / "out"
     call(bundle, scene, out, "--labels", labels, "--calibrate", new, "--quiet")
     fitted = json.loads((out / "evaluation.json").read_text())["calibration"]
@@ -190,8 +195,12 @@ def test_a_calibrated_bundle_has_the_same_weights_and_believable_probabilities(t
     newer = load_bundle(str(tmp_path / "newer")).spec
     assert newer.temperature == pytest.approx(after.spec.temperature, rel=1e-3)
     assert newer.version.count("temperature") == 1
+
+
+def test_a_calibration_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    bundle, scene, labels = too_sure(tmp_path)
     with pytest.raises(ProductError, match="is there already"):
-        call(bundle, scene, "--labels", labels, "--calibrate", new, code=2)
+        call(bundle, scene, "--labels", labels, "--calibrate", bundle, code=2)
     with pytest.raises(SettingsError, match="leave --tta out"):
         call(bundle, scene, "--labels", labels, "--calibrate", tmp_path / "other", "--tta", code=2)
     with pytest.raises(InputError, match="has no labels"):
@@ -292,6 +301,20 @@ def test_shifted_tiles_are_tiles(length: int, tile: int, margin: int, ramp: int,
     np.testing.assert_allclose(total, 1, atol=1e-5)
 
 
+def test_a_disk_without_room_is_said_before_anything_is_written(tmp_path: Path) -> None:
+    """A limit on the size of files stands for it."""
+    bundle, scene = tmp_path / "bundle", scene_of(tmp_path)
+    tiny_bundle(bundle)
+    labels = labels_of(scene, (0, 1))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(ResourceError, match="has no room for two maps of 70 x 1100"):
+            call(bundle, scene, "--labels", labels, code=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
 def test_eight_symmetries_are_said_and_differ(tmp_path: Path) -> None:
     bundle, scene = tmp_path / "bundle", scene_of(tmp_path, shape=(64, 96))
     tiny_bundle(bundle, "unet", seed=4)
@@ -320,3 +343,18 @@ def test_the_shipped_bundle_scores_as_its_card_says(test_data: Path, tmp_path: P
     assert second["classes"][1]["mapped_m2"] / 1e4 == pytest.approx(1484.1, abs=1)
     assert first["classes"][1]["bias_of_true"] == pytest.approx(0.484, abs=0.005)
     assert told["trained_on"] == []
+
+
+def test_polygons_are_classes_by_their_names(test_data: Path, tmp_path: Path) -> None:
+    """Text values of a GeoPackage name the classes, 255 none; true areas against the pixel counts of its README."""
+    folder, bundle = test_data / "newbrunswick_ortho", tmp_path / "bundle"
+    colors = ("#000000", "#0000ff", "#ff0000", "#ffff00")
+    tiny_bundle(bundle, legend=[{"id": k, "name": str(k + 1), "color": one} for k, one in enumerate(colors)], classes=4)
+    told = call(bundle, folder / "23322E759967N_clipped_1m_2of2.tif", "--labels",
+                folder / "BakerLake_2017_clipped.gpkg", "--field", "Quatreclasses", "--json", "--quiet")  # fmt: skip
+    pooled = json.loads(told)["pooled"]
+    assert [one["name"] for one in pooled["classes"]] == ["1", "2", "3", "4"]
+    for one, pixels in zip(pooled["classes"], (88_848, 32_937, 950, 1_881), strict=True):
+        # 753 pixels lie in polygons of two classes: the README counts them, training and evaluation do not
+        assert 0 <= pixels - sum(pooled["confusion"][one["id"]]) <= 753
+        assert one["true_m2"] == pytest.approx(0.25 * sum(pooled["confusion"][one["id"]]), rel=1e-3)

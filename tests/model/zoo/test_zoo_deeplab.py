@@ -186,7 +186,14 @@ def test_the_margin_of_v2_is_the_declared_one() -> None:
     assert probe_margin(network, 1, 8) == find_architecture("deeplabv2").margin
 
 
-@pytest.mark.parametrize(("family", "steps"), [("deeplabv1", 120), ("deeplabv2", 45), ("deeplabv3plus_conv", 40)])
+@pytest.mark.parametrize(
+    ("family", "steps"),
+    [
+        ("deeplabv1", 120),
+        pytest.param("deeplabv2", 45, marks=pytest.mark.long),
+        pytest.param("deeplabv3plus_conv", 40, marks=pytest.mark.long),
+    ],
+)
 def test_one_image_is_learnt(family: str, steps: int) -> None:
     assert overfitted(small(family), in_channels=3, classes=3, steps=steps) > 0.99
 

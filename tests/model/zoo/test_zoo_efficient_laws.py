@@ -115,9 +115,14 @@ LEARNING = {
     "liteseg:shufflenet_v2": (64, 25),
 }
 """Side of the image and steps."""
+ONE_OF_EACH = ("bisenetv2", "fast_scnn", "espnet_c", "espnetv2", "dfanet_a", "liteseg:shufflenet_v2")
+"""Of the families; the others learn in the long run."""
 
 
-@pytest.mark.parametrize("name", LEARNING)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in ONE_OF_EACH else pytest.mark.long) for name in LEARNING],
+)
 def test_it_learns_an_image(name: str) -> None:
     side, steps = LEARNING[name]
     assert overfitted(built(name, classes=2), in_channels=3, classes=2, side=side, steps=steps) > 0.99

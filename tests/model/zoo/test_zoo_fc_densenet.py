@@ -69,7 +69,9 @@ def test_any_size_is_given_back(height: int, width: int) -> None:
         assert network(torch.zeros(1, 2, height, width)).shape == (1, 3, height, width)
 
 
-@pytest.mark.parametrize("name", ["fc_densenet56", "fc_densenet67", "fc_densenet103"])
+@pytest.mark.parametrize(
+    "name", ["fc_densenet56", *(pytest.param(f"fc_densenet{n}", marks=pytest.mark.long) for n in (67, 103))]
+)
 def test_the_margin_is_the_receptive_field(name: str) -> None:
     network = build_network(name, in_channels=1, classes=2, options={"growth_rate": 1, "init_features": 1})
     facts = find_architecture(name)

@@ -103,7 +103,14 @@ def averaging(network: Any) -> Any:
     return network.double()
 
 
-@pytest.mark.parametrize("name", [f"fcn{stride}s{kind}" for kind in ("", "_orig") for stride in (32, 16, 8)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(f"fcn{stride}s{kind}", marks=[] if stride == 8 else pytest.mark.long)
+        for kind in ("", "_orig")
+        for stride in (32, 16, 8)
+    ],
+)
 def test_scores_of_all_levels_lie_where_the_pixels_are(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong crop, offset or order of upsampling (twice, add, then eight times) shifts or bends the ramp."""
     monkeypatch.setattr("geoseg.model.zoo.fcn.pooled", averaged)
@@ -223,7 +230,9 @@ def test_the_tutorial_takes_the_features_of_a_vgg_only() -> None:
     assert not bool((network.fc6.weight == 1).any())
 
 
-@pytest.mark.parametrize(("name", "columns", "steps"), [("fcn2s", 21, 100), ("fcn8s_orig", 32, 60)])
+@pytest.mark.parametrize(
+    ("name", "columns", "steps"), [("fcn2s", 21, 100), pytest.param("fcn8s_orig", 32, 60, marks=pytest.mark.long)]
+)
 def test_one_image_is_learnt(name: str, columns: int, steps: int) -> None:
     """Stripes; the released network trains its skips at 1e-4 of their scale, so it gets wide ones."""
     torch.manual_seed(0)

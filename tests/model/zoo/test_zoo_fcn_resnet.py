@@ -132,6 +132,7 @@ def test_the_margin_of_resnet_101_is_the_declared_one() -> None:
     assert probe_margin(network, 1, 8) == find_architecture("fcn_resnet101").margin
 
 
+@pytest.mark.long
 def test_without_image_pooling_fastfcn_has_a_margin() -> None:
     assert probe_margin(small("fastfcn"), 3, 32) is None
     network = small("fastfcn", image_pooling=False)

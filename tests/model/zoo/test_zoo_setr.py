@@ -132,7 +132,11 @@ def test_auxiliary_outputs_are_named_by_their_block_and_do_not_touch_the_logits(
 
 @pytest.mark.parametrize(
     ("head", "steps", "side", "rate", "border"),
-    [("naive", 35, 64, 1e-3, 5), ("pup", 50, 32, 3e-4, 0), ("mla", 35, 64, 1e-3, 2)],
+    [
+        ("naive", 35, 64, 1e-3, 5),
+        pytest.param("pup", 50, 32, 3e-4, 0, marks=pytest.mark.long),
+        pytest.param("mla", 35, 64, 1e-3, 2, marks=pytest.mark.long),
+    ],
 )
 def test_it_learns_two_images_by_heart(head: str, steps: int, side: int, rate: float, border: int) -> None:
     torch.manual_seed(0)

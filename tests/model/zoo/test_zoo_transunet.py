@@ -77,7 +77,9 @@ def test_a_step_at_batch_one_reaches_every_parameter(hybrid: bool) -> None:
     check_training_step(small(hybrid=hybrid, in_channels=4), torch.randn(1, 4, 48, 64), 3)
 
 
-@pytest.mark.parametrize(("hybrid", "steps", "border"), [(True, 30, 1), (False, 50, 2)])
+@pytest.mark.parametrize(
+    ("hybrid", "steps", "border"), [pytest.param(True, 30, 1, marks=pytest.mark.long), (False, 50, 2)]
+)
 def test_it_learns_two_images_by_heart(hybrid: bool, steps: int, border: int) -> None:
     torch.manual_seed(0)
     assert fitted(small(hybrid=hybrid), steps=steps, rate=1e-3, side=32, border=border) > 0.99
