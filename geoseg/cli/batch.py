@@ -60,13 +60,14 @@ def batch() -> None:
 @json_option
 def plan(source: str, out: Path, *, as_json: bool, **chosen: Any) -> None:
     """Freeze the scenes of SOURCE and the settings in OUT, so that every shard and resumption does the same."""
+    from geoseg.batch.listing import count_of
     from geoseg.cli.show import print_json
 
     planned = plan_of(source, out, chosen)
     if as_json:
         print_json({"schema": "geoseg/batch-plan/1", **planned.job.model_dump(mode="json")})
     else:
-        click.echo(f"{planned.job.scenes:,} scenes{'' if planned.is_new else ', planned before'}", err=True)
+        click.echo(f"{count_of(planned.job.scenes, 'scene')}{'' if planned.is_new else ', planned before'}", err=True)
         click.echo(str(out))
 
 
