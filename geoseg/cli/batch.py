@@ -9,6 +9,7 @@ from geoseg.cli.batch_options import plan_of, run_options_of
 from geoseg.cli.batch_report import report
 from geoseg.cli.batch_show import failures, repair, script, status
 from geoseg.cli.options import (
+    LocalPath,
     RemoteCommand,
     config_options,
     json_option,
@@ -50,7 +51,7 @@ def batch() -> None:
 
 @batch.command(cls=RemoteCommand)
 @click.argument("source")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=LocalPath())
 @pipeline_options
 @zone_options
 @products_option
@@ -97,7 +98,7 @@ def run(ctx: click.Context, /, places: tuple[str, ...], *, progress: str, as_jso
     from geoseg.batch.run import run_batch
     from geoseg.cli.batch_progress import listener_of, tell_summary
 
-    out = Path(places[-1])
+    out: Path = LocalPath().convert(places[-1], None, ctx)
     if len(places) == 2:
         plan_of(places[0], out, chosen)
     elif len(places) > 2:

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import click
 
+from geoseg.cli.options import LocalPath
+
 
 @click.command()
 @click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=LocalPath())
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
 def train(config: Path, out: Path, *, data: Path) -> None:
     """Train the model that CONFIG describes on the tiles in --data and pack it as a bundle in OUT."""
