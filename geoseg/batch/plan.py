@@ -1,5 +1,6 @@
 """A new batch: its scenes listed and its settings frozen, so that every shard and resumption does the same work."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -143,15 +144,23 @@ def _freeze_zones(zones: ZoneFile) -> ZoneSource:
 
 @contextmanager
 def _planning(place: Place) -> Iterator[None]:
-    """Alone in the folder; where nothing could be planned, nothing is left of it."""
-    lock = place.out / "plan.lock"
+    """Alone in the folder; where nothing could be planned, nothing is left of it, nor of folders made for it."""
+    lock, logs = place.out / "plan.lock", place.out / "logs"
+    there = {path for path in (place.manifest, place.signatures, place.lists, logs) if path.exists()}
+    made = [folder for folder in (place.out, *place.out.parents) if not folder.exists()]
     with locked(lock):
         try:
             yield
         finally:
+            if not place.job.exists():
+                for path in {place.manifest, place.signatures} - there:
+                    path.unlink(missing_ok=True)
+                for folder in {place.lists, logs} - there:
+                    shutil.rmtree(folder, ignore_errors=True)
             lock.unlink(missing_ok=True)
             with suppress(OSError):
-                place.out.rmdir()  # refused unless it is empty
+                for folder in made:
+                    folder.rmdir()  # refused unless it is empty
 
 
 def _source_name(source: str) -> str:

@@ -173,7 +173,11 @@ def _write_summary(out: Path, classes: Sequence[int]) -> None:
     schema = pyarrow.schema([(name, getattr(pyarrow, kind)()) for name, kind in fields.items()])
     beside = _beside(out / SUMMARY)
     try:
-        with translated(out), pyarrow.parquet.ParquetWriter(beside, schema, compression="zstd") as writer:
+        with (
+            translated(out),
+            beside.open("wb") as stream,
+            pyarrow.parquet.ParquetWriter(stream, schema, compression="zstd") as writer,
+        ):
             for rows in _chunks(_flat(row, out) for row in read_rows(out)):
                 writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
         beside.replace(out / SUMMARY)

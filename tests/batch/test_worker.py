@@ -146,10 +146,10 @@ def test_each_gpu_has_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [one["CUDA_VISIBLE_DEVICES"] for one in environments(config(gpus="all"))]
     assert found == ["4", "GPU-abc", "6"]
     assert [one["CUDA_VISIBLE_DEVICES"] for one in environments(config(gpus=2))] == ["4", "GPU-abc"]
-    with pytest.raises(ResourceError, match="there are 3 CUDA devices"):
+    with pytest.raises(ResourceError, match=r"cluster.gpus=4, but only 3 CUDA devices"):
         environments(config(gpus=4))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    with pytest.raises(ResourceError, match="there are 0"):
+    with pytest.raises(ResourceError, match=r"cluster.gpus=all, but no CUDA device is here: give --config"):
         environments(config(gpus="all"))
 
 
