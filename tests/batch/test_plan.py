@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,11 +15,12 @@ from tests.model.bundles import tiny_bundle
 
 @pytest.fixture
 def request_of_a_bad_search(tmp_path: Path) -> BatchRequest:
-    """A first item of two files, which gets a list, and a second that is no item."""
+    """Items of two files, each of which gets a list, and a last that is no item: more than are looked at together."""
     tiny_bundle(tmp_path / "bundle")
     (tmp_path / "archive").mkdir()
-    assets = {name: {"href": f"{name}.tif", "roles": ["data"]} for name in ("B2", "B3")}
-    items = [{"type": "Feature", "id": "good", "assets": assets}, None]
+    names = [(f"{k}-B2", f"{k}-B3") for k in range(300)]
+    assets = [{name: {"href": f"{name}.tif", "roles": ["data"]} for name in both} for both in names]
+    items: list[Any] = [*({"type": "Feature", "id": "good", "assets": one} for one in assets), None]
     source = tmp_path / "archive" / "search.json"
     source.write_text(json.dumps({"type": "FeatureCollection", "features": items}))
     return BatchRequest(source=str(source), pipeline=pipeline(tmp_path / "archive"), config=CONFIG)
@@ -26,7 +28,7 @@ def request_of_a_bad_search(tmp_path: Path) -> BatchRequest:
 
 def test_a_refused_plan_leaves_no_folder(tmp_path: Path, request_of_a_bad_search: BatchRequest) -> None:
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(InputError, match=r"features.1: item without id"):
+    with pytest.raises(InputError, match=r"features.300: item without id"):
         plan_batch(request_of_a_bad_search, tmp_path / "of" / "many" / "folders")
     assert sorted(tmp_path.iterdir()) == before
 
