@@ -8,7 +8,7 @@ import pytest
 
 from geoseg.batch.results import write_results
 from geoseg.errors import ProductError
-from tests.batch.test_report import make_batch
+from tests.batch.test_batch_report import make_batch
 
 HOSTILE = "=HYPERLINK(1)"
 
