@@ -18,12 +18,13 @@ from geoseg.batch.source import find_scenes
 from geoseg.batch.source_remote import look_at
 from geoseg.config import Config
 from geoseg.errors import GeosegError, InputError, ProductError
+from geoseg.outcome import OUTPUT_VERSION
 from geoseg.pipeline import Pipeline
 from geoseg.raster.remote import RemoteAccess, is_remote, redact
 from geoseg.raster.remote_files import remote_access
 from geoseg.workflows.freeze import freeze_pipeline
 from geoseg.workflows.parts import in_parts, part_width
-from geoseg.workflows.plan import OUTPUT_VERSION, Request, plan_scene
+from geoseg.workflows.plan import Request, plan_scene
 from geoseg.workflows.provenance import versions
 from geoseg.workflows.zones import ZoneFile
 
