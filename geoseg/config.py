@@ -1,7 +1,7 @@
 """How to run here: devices, threads, memory. May change no pixel; no heavy import."""
 
 import os
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -94,6 +94,10 @@ class ClusterSection(Section):
         if any(files) and not all(files):
             raise ValueError("cluster.tls_ca, tls_cert and tls_key belong together")
         return self
+
+
+SECRET_KEYS: Final = ("remote.sign_url",)
+"""Keys whose values no message repeats."""
 
 
 class RemoteSection(Section):

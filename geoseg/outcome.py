@@ -1,9 +1,12 @@
 """What became of a scene: the record of a finished run (run.json), or why there is none; no heavy import."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+
+OUTPUT_VERSION: Final = 1
+"""Raised when the same job would give other pixels or other files than before."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=200)]

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from geoseg.config import Config
+from geoseg.config import SECRET_KEYS, Config
 from geoseg.definition import Definition
 from geoseg.errors import SettingsError
 from geoseg.pipeline import Pipeline
@@ -118,11 +118,13 @@ def _override(content: dict[str, Any], text: str, flag: str) -> None:
     for parent in parents:
         inner = place.get(parent)
         if not isinstance(inner, dict):
-            raise SettingsError(f"{flag} {text}: unknown key {parent}{_nearest(parent, place)}")
+            raise SettingsError(f"{flag} {key}: unknown key {parent}{_nearest(parent, place)}")
         place = inner
     try:
         place[last] = yaml.safe_load(value)
     except (yaml.YAMLError, RecursionError) as error:
+        if key.strip() in SECRET_KEYS:
+            raise SettingsError(f"{flag} {key.strip()}: the value is not YAML: put it in quotes") from None
         raise SettingsError(f"{flag} {text[:80]}: the value is not YAML: {_one_line(error)}") from error
 
 
@@ -136,7 +138,8 @@ def _validate(kind: type[Value], content: Mapping[str, Any], place: str) -> Valu
             siblings = _keys_at(kind, [str(part) for part in first["loc"][:-1]])
             raise SettingsError(f"{place}: unknown key {key}{_nearest(str(first['loc'][-1]), siblings)}") from error
         reason = first["msg"].removeprefix("Value error, ")
-        where = f"{key} = {first['input']!r}: " if key and first["type"] != "missing" else f"{key}: " if key else ""
+        is_shown = first["type"] != "missing" and key not in SECRET_KEYS
+        where = f"{key} = {first['input']!r}: " if key and is_shown else f"{key}: " if key else ""
         raise SettingsError(f"{place}: {where}{reason}") from error
 
 

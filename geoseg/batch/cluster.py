@@ -4,6 +4,7 @@ import logging
 import os
 import time
 from contextlib import ExitStack
+from tempfile import TemporaryDirectory
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -29,6 +30,8 @@ SETTINGS: Final[dict[str, Any]] = {
     "distributed.worker.memory.terminate": 0.95,
     "distributed.comm.timeouts.tcp": "300s",
     "distributed.admin.tick.limit": "1h",
+    "distributed.scheduler.http.routes": ["distributed.http.health"],  # the others tell anybody here of the scenes
+    "distributed.worker.http.routes": ["distributed.http.health"],
 }
 _LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
 _LOCAL: Final = {"host": "127.0.0.1", "protocol": "tls", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
@@ -78,7 +81,8 @@ class LocalWorkers:
         Raises:
             ResourceError: none comes.
         """
-        self._stack.enter_context(dask.config.set(SETTINGS))
+        scratch = self._stack.enter_context(TemporaryDirectory(prefix="geoseg-dask-", ignore_cleanup_errors=True))
+        self._stack.enter_context(dask.config.set({**SETTINGS, "temporary-directory": scratch}))
         security = Security.temporary()
         scheduler = {**_LOCAL, "port": 0, "security": security}
         found = environments(self._config)
@@ -237,11 +241,12 @@ def _devices(wanted: int | str) -> list[str]:
         return []
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     found = [one for one in visible.split(",") if one] if visible is not None else _count_gpus()
-    if wanted == "all":
-        wanted = len(found)
-    if not found or int(wanted) > len(found):
-        raise ResourceError(f"cluster.gpus={wanted}, but there are {len(found)} CUDA devices here: ask for fewer")
-    return found[: int(wanted)]
+    if not found:
+        raise ResourceError(f"cluster.gpus={wanted}, but no CUDA device is here: give --config workstation or laptop")
+    count = len(found) if wanted == "all" else int(wanted)
+    if count > len(found):
+        raise ResourceError(f"cluster.gpus={wanted}, but only {len(found)} CUDA devices are here: ask for fewer")
+    return found[:count]
 
 
 def _count_gpus() -> list[str]:

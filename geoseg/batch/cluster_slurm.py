@@ -1,8 +1,10 @@
 """Dask workers as jobs of SLURM, submitted from here with dask-jobqueue; not what they do."""
 
+import json
 import logging
 import os
 import re
+import shlex
 import shutil
 import warnings
 from contextlib import ExitStack
@@ -171,13 +173,18 @@ def _write_keys(folder: Path) -> Security:
     return Security(tls_ca_file=str(paths["tls_ca_file"]), **roles, require_encryption=True)
 
 
+def _literal(value: object) -> str:
+    """A setting as a word of the shell that Dask reads as a Python literal."""
+    return shlex.quote(json.dumps(value) if isinstance(value, list) else str(value))
+
+
 def _environment(cluster: ClusterSection, threads: int) -> list[str]:
     """Lines of the job file: our Dask settings, threads, and the time at which a worker takes no more work."""
     settings = {key: value for key, value in SETTINGS.items() if ".worker." in key or ".comm." in key}
     names = {key: "DASK_" + key.upper().replace(".", "__").replace("-", "_") for key in settings}
     left = max(0, cluster.slurm.walltime_s - int(cluster.slurm.drain_s))
     return [
-        *(f"export {names[key]}={value}" for key, value in settings.items()),
+        *(f"export {names[key]}={_literal(value)}" for key, value in settings.items()),
         *(f"export {name}={threads}" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")),
         f"export GEOSEG_RETIRE_AT=$(( $(date +%s) + {left} - RANDOM % {max(1, min(_STAGGER_SECONDS, left // 2))} ))",
     ]

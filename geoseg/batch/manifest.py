@@ -69,7 +69,7 @@ def freeze(found: Iterable[Found], place: Place, *, split: Callable[[str], int] 
     tally = _Tally(seen={})
     schema = pyarrow.schema([("id", "string"), ("uri", "string"), ("fingerprint", "string"), ("size", "int64")])
     try:
-        with pyarrow.parquet.ParquetWriter(beside, schema, compression="zstd") as writer:
+        with beside.open("wb") as file, pyarrow.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
             for rows in _batches(_in_parts(_entries(found, place, tally), split, tally)):
                 columns = [[getattr(one, name) for one in rows] for name in ("scene", "uri", "fingerprint", "size")]
                 writer.write_table(pyarrow.table(dict(zip(schema.names, columns, strict=True)), schema=schema))

@@ -1,5 +1,6 @@
 """A new batch: its scenes listed and its settings frozen, so that every shard and resumption does the same work."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -9,20 +10,21 @@ from pathlib import Path
 
 from geoseg import __version__
 from geoseg.batch.job import BatchJob, ZoneSource, check_same, read_job, write_job
+from geoseg.batch.listing import Listing, count_of
 from geoseg.batch.manifest import Frozen, freeze, identify, read_manifest
 from geoseg.batch.place import Place, locked
 from geoseg.batch.signatures import write_signatures
 from geoseg.batch.source import find_scenes
-from geoseg.batch.source_here import LeftOut
 from geoseg.batch.source_remote import look_at
 from geoseg.config import Config
 from geoseg.errors import GeosegError, InputError, ProductError
+from geoseg.outcome import OUTPUT_VERSION
 from geoseg.pipeline import Pipeline
 from geoseg.raster.remote import RemoteAccess, is_remote, redact
 from geoseg.raster.remote_files import remote_access
 from geoseg.workflows.freeze import freeze_pipeline
 from geoseg.workflows.parts import in_parts, part_width
-from geoseg.workflows.plan import OUTPUT_VERSION, Request, plan_scene
+from geoseg.workflows.plan import Request, plan_scene
 from geoseg.workflows.provenance import versions
 from geoseg.workflows.zones import ZoneFile
 
@@ -52,14 +54,14 @@ class Planned:
     notes: tuple[str, ...] = ()
 
 
-def plan_batch(request: BatchRequest, out: Path) -> Planned:
-    """Freezes a batch in the folder `out`, or finds that it is there.
+def plan_batch(request: BatchRequest, out: Path, listing: Listing | None = None) -> Planned:
+    """Freezes a batch in the folder `out`, or finds that it is there; `listing` says how far it is.
 
     Raises:
         InputError: the source or settings are refused, `out` is in use for something else, or holds another batch.
         ResourceError: the engine asked for is not on this machine.
     """
-    place = Place(out=out)
+    place, listing = Place(out=out), listing or Listing()
     _check_free(place)
     frozen = freeze_pipeline(request.pipeline, request.config)
     settings = {
@@ -77,13 +79,12 @@ def plan_batch(request: BatchRequest, out: Path) -> Planned:
         if place.job.exists():
             job = read_job(out)
             check_same(job, job.model_copy(update=settings).settings, out)
-            notes = tuple(_look_again(request.source, job, place))
+            notes = tuple(_look_again(request.source, job, place, listing))
             if place.signatures.exists():
                 write_signatures(place, remote.queries)
             return Planned(job=job, is_new=False, notes=notes)
         count = partial(_count_parts, request, frozen.pipeline)
-        left_out = LeftOut()
-        found = look_at(find_scenes(request.source, left_out))
+        found = look_at(find_scenes(request.source, listing))
         manifest = freeze(found, place, split=count if request.config.cluster.block else _one)
         write_signatures(place, remote.queries)
         facts = {"geoseg": __version__, "bundle": frozen.bundle, "versions": versions(), "argv": request.argv}
@@ -91,19 +92,17 @@ def plan_batch(request: BatchRequest, out: Path) -> Planned:
         job = BatchJob.model_validate({**settings, **facts, **listed})
         (out / "logs").mkdir(exist_ok=True)  # a SLURM job cannot write its log to a folder that is not there
         write_job(job, place)
-    return Planned(job=job, is_new=True, notes=tuple(_notes(manifest, left_out)))
+    return Planned(job=job, is_new=True, notes=(*_notes(manifest), *listing.notes()))
 
 
-def _notes(manifest: Frozen, left_out: LeftOut) -> Iterator[str]:
+def _notes(manifest: Frozen) -> Iterator[str]:
     if manifest.repeated:
-        yield f"{manifest.repeated} scenes are named more than once; each is done once"
+        yield f"named more than once, but done once: {count_of(manifest.repeated, 'scene')}"
     if manifest.missing:
-        yield f"{manifest.missing} of {manifest.scenes} scenes are not there now"
-    if left_out.results:
-        yield f"folders left out because they hold results of geoseg: {left_out.results}"
+        yield f"not there now: {manifest.missing:,} of {count_of(manifest.scenes, 'scene')}"
 
 
-def _look_again(source: str, job: BatchJob, place: Place) -> Iterator[str]:
+def _look_again(source: str, job: BatchJob, place: Place, listing: Listing) -> Iterator[str]:
     """Notes on scenes that a source has got since it was frozen; signed addresses in it are taken as they are now.
 
     What is on a server or standard input is not listed again, unless for its signatures. A source that is gone does
@@ -114,14 +113,14 @@ def _look_again(source: str, job: BatchJob, place: Place) -> Iterator[str]:
         return
     known = {entry.scene.partition("-")[0] for entry in read_manifest(place)}
     try:
-        added = {scene for one in find_scenes(source) if (scene := identify(one.identity)) not in known}
+        added = {scene for one in find_scenes(source, listing) if (scene := identify(one.identity)) not in known}
     except InputError as error:
         if renews:
             raise
         yield f"scenes added since could not be looked for: {error}"
         return
     if added:
-        when, those = f"{job.created:%Y-%m-%d}", "1 scene" if len(added) == 1 else f"{len(added):,} scenes"
+        when, those = f"{job.created:%Y-%m-%d}", count_of(len(added), "scene")
         yield f"not in this batch, which was frozen on {when}: {those} of {redact(source)}; plan a new one for them"
 
 
@@ -146,15 +145,23 @@ def _freeze_zones(zones: ZoneFile) -> ZoneSource:
 
 @contextmanager
 def _planning(place: Place) -> Iterator[None]:
-    """Alone in the folder; where nothing could be planned, nothing is left of it."""
-    lock = place.out / "plan.lock"
+    """Alone in the folder; where nothing could be planned, nothing is left of it, nor of folders made for it."""
+    lock, logs = place.out / "plan.lock", place.out / "logs"
+    there = {path for path in (place.manifest, place.signatures, place.lists, logs) if path.exists()}
+    made = [folder for folder in (place.out, *place.out.parents) if not folder.exists()]
     with locked(lock):
         try:
             yield
         finally:
+            if not place.job.exists():
+                for path in {place.manifest, place.signatures} - there:
+                    path.unlink(missing_ok=True)
+                for folder in {place.lists, logs} - there:
+                    shutil.rmtree(folder, ignore_errors=True)
             lock.unlink(missing_ok=True)
             with suppress(OSError):
-                place.out.rmdir()  # refused unless it is empty
+                for folder in made:
+                    folder.rmdir()  # refused unless it is empty
 
 
 def _source_name(source: str) -> str:

@@ -118,7 +118,7 @@ def _provenance(job: BatchJob) -> tuple[Fact, ...]:
     versions = ", ".join(f"{name} {version}" for name, version in job.versions.items())
     return (
         Fact(label="Planned", value=moment(job.created.astimezone(UTC)), note=f"by geoseg {job.geoseg}"),
-        *([_code("Command", plain(redact(" ".join(job.argv))))] if job.argv else []),
+        *([_code("Command", plain(" ".join(map(redact, job.argv))))] if job.argv else []),
         _code("Job", job.digest),
         _code("Manifest, sha256", job.manifest_sha256),
         _code("Pipeline digest", job.pipeline.digest()),

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from geoseg.batch.job import read_job
+from geoseg.batch.listing import count_of
 from geoseg.batch.manifest import Part
 from geoseg.batch.product_row import describe, find_product
 from geoseg.batch.status import FAILED, read_failures, read_rows
-from geoseg.errors import ResourceError
+from geoseg.core.csv_text import inert
+from geoseg.errors import ProductError, ResourceError
 from geoseg.report.batch_content import ZoneSum
 
 SUMMARY: Final = "summary.parquet"
@@ -56,7 +58,8 @@ class Results:
 
     def lines(self) -> list[str]:
         """For people."""
-        lines = [f"{name}: {area / 1e4:,.2f} ha summed over {self.scenes:,} scenes" for _, name, area in self.classes]
+        over = count_of(self.scenes, "scene")
+        lines = [f"{name}: {area / 1e4:,.2f} ha summed over {over}" for _, name, area in self.classes]
         return [*lines, *([OVERLAPS] if self.scenes > 1 else [])]
 
 
@@ -89,7 +92,7 @@ def _write_areas(stream: TextIO, out: Path) -> tuple[dict[int, str], dict[int, l
     names: dict[int, str] = {}
     parts: dict[int, list[float]] = {}
     scenes = 0
-    table = csv.writer(stream, lineterminator="\n")
+    table = _Inert(stream)
     table.writerow(["scene", "uri", "class_id", "class", "pixels", "area_m2", "area_ha"])
     for row in read_rows(out, "done", "skipped"):
         areas = areas_of(row, out)
@@ -104,7 +107,7 @@ def _write_areas(stream: TextIO, out: Path) -> tuple[dict[int, str], dict[int, l
 
 def _write_zones(stream: TextIO, out: Path) -> tuple[ZoneSum, ...]:
     """One row per scene, zone and class; zones that a scene does not touch are left out. Read from the products."""
-    table = csv.writer(stream, lineterminator="\n")
+    table = _Inert(stream)
     table.writerow(["scene", "uri", "zone", "zone_m2", "footprint_m2", "class_id", "class", "area_m2", "area_ha"])
     sums: dict[str, _ZoneParts] = {}
     for row in read_rows(out, "done", "skipped"):
@@ -145,9 +148,20 @@ def _dicts(value: object) -> list[dict[str, Any]]:
 
 def _write_table(stream: TextIO, rows: Iterator[dict[str, Any]]) -> None:
     columns = ["scene", "uri", "state", "error_code", "error", "attempts", "deaths", "seconds"]
-    table = csv.DictWriter(stream, columns, lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
+    table = _Inert(stream)
+    table.writerow(columns)
+    for row in rows:
+        table.writerow([row[one] for one in columns])
+
+
+class _Inert:
+    """Rows of a CSV file, whose texts come from scenes, zones and bundles of anybody."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._table = csv.writer(stream, lineterminator="\n")
+
+    def writerow(self, cells: Sequence[object]) -> None:
+        self._table.writerow([inert(one) if isinstance(one, str) else one for one in cells])
 
 
 def _write_summary(out: Path, classes: Sequence[int]) -> None:
@@ -159,7 +173,11 @@ def _write_summary(out: Path, classes: Sequence[int]) -> None:
     schema = pyarrow.schema([(name, getattr(pyarrow, kind)()) for name, kind in fields.items()])
     beside = _beside(out / SUMMARY)
     try:
-        with translated(out), pyarrow.parquet.ParquetWriter(beside, schema, compression="zstd") as writer:
+        with (
+            translated(out),
+            beside.open("wb") as stream,
+            pyarrow.parquet.ParquetWriter(stream, schema, compression="zstd") as writer,
+        ):
             for rows in _chunks(_flat(row, out) for row in read_rows(out)):
                 writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
         beside.replace(out / SUMMARY)
@@ -183,8 +201,19 @@ def areas_of(row: dict[str, Any], out: Path) -> dict[str, Any]:
         record = None if row["output"] is None else find_product(out / row["output"])
         areas: dict[str, Any] = {} if record is None else describe(record)["areas"]
         return areas
-    found: dict[str, Any] = json.loads(row["areas"] or "{}")
+    try:
+        found = json.loads(row["areas"] or "{}")
+    except ValueError as error:
+        raise _damaged(row, out) from error
+    if not isinstance(found, dict):
+        raise _damaged(row, out)
     return found
+
+
+def _damaged(row: dict[str, Any], out: Path) -> ProductError:
+    return ProductError(
+        f"{out}: the ledger is damaged (the areas of scene {row['scene']}): run geoseg batch repair {out}"
+    )
 
 
 def _chunks(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

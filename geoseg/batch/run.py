@@ -22,7 +22,7 @@ from geoseg.batch.status import read_rows
 from geoseg.batch.worker import Assignment
 from geoseg.config import Config
 from geoseg.errors import ProductError
-from geoseg.workflows.plan import OUTPUT_VERSION
+from geoseg.outcome import OUTPUT_VERSION
 
 SCENE_WORK = "geoseg.batch.scene_work:run_scene"
 Retry = Literal["failed", "quarantined", "all"]

@@ -18,8 +18,9 @@ from geoseg.batch.worker import JobError
 from geoseg.config import Config
 from geoseg.errors import BusyError, InputError, OffMapError, ProductError, SceneError
 from geoseg.model.network import NetworkCache
+from geoseg.outcome import OUTPUT_VERSION
 from geoseg.workflows.parts import in_parts, is_part, notes_of, read_parts, write_part
-from geoseg.workflows.plan import OUTPUT_VERSION, Request, ScenePlan, plan_scene
+from geoseg.workflows.plan import Request, ScenePlan, plan_scene
 from geoseg.workflows.segment import segment
 from geoseg.workflows.zones import ZoneFile, ZoneSet
 

@@ -39,7 +39,7 @@ def slurm_script(out: Path) -> str:
 #SBATCH --signal=B:TERM@120
 #SBATCH --requeue
 #SBATCH --open-mode=append
-#SBATCH --output={folder}/logs/%A_%a.log
+#SBATCH --output="{folder}/logs/%A_%a.log"
 
 set -u
 # The shell waits in the background, so that it can pass the signal on; exit code 130 means: submit again to resume.

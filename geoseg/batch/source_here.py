@@ -4,11 +4,11 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
-from geoseg.batch.found import SUFFIXES
+from geoseg.batch.found import SUFFIXES, is_name
+from geoseg.batch.listing import Listing
 from geoseg.errors import SceneError
 from geoseg.raster.safety import plain
 from geoseg.workflows.product import MARKER, RECORD
@@ -18,15 +18,7 @@ _FORMAT: Final = re.compile(rb'"format"\s*:\s*"geoseg (run|change|batch) ')
 _HEAD_BYTES: Final = 2**16
 
 
-@dataclass(slots=True)
-class LeftOut:
-    """Counts what of a source is left out, while it is listed."""
-
-    results: int = 0
-    """Folders with a product or a batch of geoseg; what is below them does not count again."""
-
-
-def walk(folder: Path, left_out: LeftOut) -> Iterator[str]:
+def walk(folder: Path, listing: Listing) -> Iterator[str]:
     """Every raster below a folder, by name; linked folders come last, and no folder comes twice.
 
     Raises:
@@ -38,17 +30,17 @@ def walk(folder: Path, left_out: LeftOut) -> Iterator[str]:
         for place, folders, names in os.walk(waiting.pop(0), onerror=_refuse):
             identity = _identify(place)
             is_results = identity not in seen and holds_results(place, names)
-            left_out.results += is_results
+            listing.results += is_results
             if identity in seen or is_results:
                 folders[:] = []
             else:
                 folders[:] = sorted(one for one in folders if not one.startswith("."))
                 waiting += [path for one in folders if os.path.islink(path := os.path.join(place, one))]
-                yield from (os.path.join(place, name) for name in sorted(names) if _is_raster(name))
+                yield from _named((os.path.join(place, name) for name in sorted(names) if _is_raster(name)), listing)
             seen.add(identity)
 
 
-def expand(pattern: str, left_out: LeftOut) -> Iterator[str]:
+def expand(pattern: str, listing: Listing) -> Iterator[str]:
     """Rasters and folders that a glob matches, by name; what cannot be read it does not match, as in a shell."""
     results: dict[Path, bool] = {}
     fixed = _count_fixed(Path(pattern))
@@ -59,11 +51,20 @@ def expand(pattern: str, left_out: LeftOut) -> Iterator[str]:
         for folder in reversed([one for one in (path, *path.parents) if len(one.parts) >= fixed]):
             if folder not in results:
                 results[folder] = holds_results(str(folder))
-                left_out.results += results[folder]
+                listing.results += results[folder]
             if results[folder]:
                 break
         else:
-            yield name
+            yield from _named([name], listing)
+
+
+def _named(paths: Iterable[str], listing: Listing) -> Iterator[str]:
+    """Those that can be named; the others are counted, so that one of them does not keep an archive from its map."""
+    for path in paths:
+        if is_name(path):
+            yield path
+        else:
+            listing.leave_unnamed(path)
 
 
 def holds_results(folder: str, names: Iterable[str] = _OURS) -> bool:

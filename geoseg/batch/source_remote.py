@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.parse import urljoin
 
 from geoseg.batch.found import SUFFIXES, Found, is_name
+from geoseg.batch.listing import Listing
 from geoseg.errors import SceneError, SettingsError
 from geoseg.raster.remote import Address, is_remote, locate, redact
 from geoseg.raster.remote_files import Look, remote_files
@@ -21,7 +22,7 @@ def is_prefix(source: str) -> bool:
     return source.startswith("s3://") and not source.lower().endswith((*SUFFIXES, ".json", ".geojson"))
 
 
-def list_prefix(source: str) -> Iterator[Found]:
+def list_prefix(source: str, listing: Listing) -> Iterator[Found]:
     """The rasters below a prefix, as a listing has them.
 
     Raises:
@@ -31,21 +32,27 @@ def list_prefix(source: str) -> Iterator[Found]:
     prefix = at.path.rstrip("/") + "/" if at.path.rstrip("/") else ""
     for one in remote_files().client.list_keys(at.host, prefix):
         if one.key.lower().endswith(SUFFIXES) and not one.key.rpartition("/")[2].startswith("."):
-            address = Address(scheme="s3", host=at.host, path=one.key)
-            yield Found(files=(_printable(address),), looks=(Look(size=one.size, version=one.etag),))
+            uri = Address(scheme="s3", host=at.host, path=one.key).uri
+            if is_name(uri):
+                yield Found(files=(uri,), looks=(Look(size=one.size, version=one.etag),))
+            else:
+                listing.leave_unnamed(uri)
 
 
 def join(base: str, name: str) -> str:
     """A name in a remote document as an address.
 
     Raises:
-        SceneError: it names a file of this machine.
+        SceneError: it names a file of this machine, or is no address.
     """
     if name.startswith("file:"):
         raise SceneError(f"{redact(base)} names {name!r}: a remote document may not name files of this machine")
-    if base.startswith("s3://"):  # which urljoin does not know
-        return urljoin("https" + base[2:], name).replace("https://", "s3://", 1) if not is_remote(name) else name
-    return urljoin(base, name)
+    try:
+        if base.startswith("s3://"):  # which urljoin does not know
+            return name if is_remote(name) else urljoin("https" + base[2:], name).replace("https://", "s3://", 1)
+        return urljoin(base, name)
+    except ValueError as error:
+        raise SceneError(f"{redact(base)} names {redact(name)!r}: that is no address") from error
 
 
 def read_document(source: str) -> dict[str, Any]:
@@ -66,22 +73,12 @@ def read_document(source: str) -> dict[str, Any]:
     return document
 
 
-def next_page(document: dict[str, Any], place: str) -> str | None:
-    """The address of the next page of a search, None after the last.
+def look_at(found: Iterable[Found]) -> Iterator[Found]:
+    """The same scenes, with what servers say of their files; None for what is not there, refused or silent.
 
     Raises:
-        SettingsError: it would have to be asked for by POST.
+        NetworkError: of the files of 256 scenes in a row there is no answer for any.
     """
-    for link in document.get("links", []):
-        if link.get("rel") == "next":
-            if str(link.get("method", "GET")).upper() != "GET":
-                raise SettingsError(f"{redact(place)}: its next page needs POST: save the whole search as a file")
-            return str(link.get("href"))
-    return None
-
-
-def look_at(found: Iterable[Found]) -> Iterator[Found]:
-    """The same scenes, with what servers say of their files; None for what is not there or refused."""
     rest = iter(found)
     while some := list(islice(rest, _AT_ONCE)):
         names = [name for one in some if not one.looks for name in one.files if is_remote(name)]
@@ -91,9 +88,3 @@ def look_at(found: Iterable[Found]) -> Iterator[Found]:
             known = dict(zip(names, remote_files().look_at(addresses), strict=True))
         for one in some:
             yield one if one.looks else replace(one, looks=tuple(known.get(name) for name in one.files))
-
-
-def _printable(address: Address) -> str:
-    if not is_name(address.uri):
-        raise SceneError(f"{address.uri!r} is no name of a scene: it has control characters")
-    return address.uri

@@ -9,6 +9,7 @@ from typing import Any
 from geoseg.batch.event import State
 from geoseg.batch.job import read_job
 from geoseg.batch.ledger import STATES, Ledger
+from geoseg.batch.listing import count_of
 from geoseg.batch.part_files import count_lost
 from geoseg.batch.place import Place
 
@@ -56,7 +57,7 @@ class BatchStatus:
     def lines(self) -> list[str]:
         """For people."""
         ended = ", ".join(f"{self.counts[state]:,} {state}" for state in STATES if self.counts[state])
-        lines = [f"{self.scenes:,} scenes: {ended}"]
+        lines = [f"{count_of(self.scenes, 'scene')}: {ended}"]
         lines += [f"  {count:,} of class {code}" for code, count in self.codes.items()]
         if self.median_s is not None:
             lines.append(f"median scene {self.median_s:.3g} s")

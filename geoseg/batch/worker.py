@@ -91,7 +91,8 @@ def try_scene(assignment: Assignment, ticket: Ticket, *, timeout_s: float) -> Fi
 
 def explain(error: Exception) -> tuple[Kind, str, str]:
     """(kind, code, one line) of what a scene broke with."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    shown = "".join(one if one.isprintable() else " " for one in str(error))
+    text = " ".join(shown.split()) or type(error).__name__
     if _is_disk_full(error):
         return "disk", "disk", f"disk full ({text}): free space and run the same command again"
     for kinds, kind, code in _VERDICTS:

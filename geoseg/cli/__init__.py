@@ -143,7 +143,7 @@ def _explain(error: Exception) -> tuple[str, int]:
     text = " ".join(str(error).split())
     if isinstance(error, GeosegError):
         return text, error.exit_code
-    if isinstance(error, UnicodeEncodeError):
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":  # so has a name not UTF-8
         return f"a name is not UTF-8 text ({error.object!r}): use another name", 2
     if isinstance(error, MemoryError):
         return "out of memory: give --set-config panel_width=1024 or --set tiling.tile=256", 1
@@ -164,5 +164,6 @@ def _explain_system(error: OSError) -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"geoseg: {message}", err=True)
+    # names and the words of servers may hold sequences that a terminal obeys
+    click.echo("geoseg: " + "".join(one if one.isprintable() else " " for one in message), err=True)
     return code

@@ -5,18 +5,18 @@ from typing import Any
 
 import click
 
-from geoseg.cli.options import json_option, overwrite_option, zone_options, zones_of
+from geoseg.cli.options import LocalPath, json_option, overwrite_option, zone_options, zones_of
 
 
 @click.command()
 @click.argument("source", metavar="CLASSMAP")
-@click.argument("out", type=click.Path(path_type=Path), required=False)
+@click.argument("out", type=LocalPath(), required=False)
 @click.option("--nodata", type=int, help="The value that is no class, where the map has no tag.")
 @click.option("--legend", type=click.Path(path_type=Path), help="YAML file: class id: name.")
 @click.option("--patches", type=click.Choice(["4", "8"]), help="Count patches, 4- or 8-connected.")
 @zone_options
 @click.option("--definition", help="What the map is brought to first: a shipped definition (fao) or a YAML file.")
-@click.option("--final-map", type=click.Path(path_type=Path), help="Keep the map brought to it here (.tif).")
+@click.option("--final-map", type=LocalPath(), help="Keep the map brought to it here (.tif).")
 @overwrite_option
 @json_option
 def area(*, out: Path | None, patches: str | None, definition: str | None, as_json: bool, **chosen: Any) -> None:

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
-from geoseg.cli.options import json_option
+from geoseg.cli.options import LocalPath, json_option
 
 
 @click.command()
 @click.argument("classmap")
 @click.argument("reference", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=LocalPath())
 @click.option("--design", type=click.Path(path_type=Path), help="The sample's design, if not beside REFERENCE.")
 @click.option("--confidence-level", "level", type=float, default=0.95, show_default=True, help="0.95, 0.90, …")
 @click.option("--class-column", default="reference_class", show_default=True, help="The column of the labels.")

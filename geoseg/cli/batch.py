@@ -9,6 +9,7 @@ from geoseg.cli.batch_options import plan_of, run_options_of
 from geoseg.cli.batch_report import report
 from geoseg.cli.batch_show import failures, repair, script, status
 from geoseg.cli.options import (
+    LocalPath,
     RemoteCommand,
     config_options,
     json_option,
@@ -50,7 +51,7 @@ def batch() -> None:
 
 @batch.command(cls=RemoteCommand)
 @click.argument("source")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=LocalPath())
 @pipeline_options
 @zone_options
 @products_option
@@ -60,13 +61,14 @@ def batch() -> None:
 @json_option
 def plan(source: str, out: Path, *, as_json: bool, **chosen: Any) -> None:
     """Freeze the scenes of SOURCE and the settings in OUT, so that every shard and resumption does the same."""
+    from geoseg.batch.listing import count_of
     from geoseg.cli.show import print_json
 
     planned = plan_of(source, out, chosen)
     if as_json:
         print_json({"schema": "geoseg/batch-plan/1", **planned.job.model_dump(mode="json")})
     else:
-        click.echo(f"{planned.job.scenes:,} scenes{'' if planned.is_new else ', planned before'}", err=True)
+        click.echo(f"{count_of(planned.job.scenes, 'scene')}{'' if planned.is_new else ', planned before'}", err=True)
         click.echo(str(out))
 
 
@@ -96,7 +98,7 @@ def run(ctx: click.Context, /, places: tuple[str, ...], *, progress: str, as_jso
     from geoseg.batch.run import run_batch
     from geoseg.cli.batch_progress import listener_of, tell_summary
 
-    out = Path(places[-1])
+    out: Path = LocalPath().convert(places[-1], None, ctx)
     if len(places) == 2:
         plan_of(places[0], out, chosen)
     elif len(places) > 2:

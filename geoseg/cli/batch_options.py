@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 def plan_of(source: str, out: Path, chosen: dict[str, Any]) -> "Planned":
     """The batch that the options describe, planned in `out`; what is to be known of it is said on stderr."""
+    from geoseg.batch.listing import Listing
     from geoseg.batch.plan import BatchRequest, plan_batch
     from geoseg.presets import load_config
     from geoseg.raster.remote import redact
@@ -38,7 +40,7 @@ def plan_of(source: str, out: Path, chosen: dict[str, Any]) -> "Planned":
         allow_remote=chosen["allow_remote"],
         argv=tuple(map(redact, sys.argv)),
     )
-    planned = plan_batch(request, out)
+    planned = plan_batch(request, out, Listing(say=partial(click.echo, err=True)))
     for note in planned.notes:
         click.echo(note, err=True)
     return planned

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from geoseg.batch.listing import count_of
 from geoseg.cli.show import LineProgress, TerminalProgress, print_json
 from geoseg.cli.show import progress as progress_of
 
@@ -35,7 +36,7 @@ class Shown:
     def begin(self, counts: "dict[State, int]", workers: int) -> None:
         """What there is to do."""
         left = sum(count for state, count in counts.items() if state not in _ENDED)
-        self._progress.note(f"{sum(counts.values()):,} scenes, {left:,} to do, {workers} workers")
+        self._progress.note(f"{count_of(sum(counts.values()), 'scene')}, {left:,} to do, {count_of(workers, 'worker')}")
         self._progress.begin("scenes", left)
 
     def ended(self, record: "Record") -> None:

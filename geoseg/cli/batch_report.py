@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from geoseg.cli.options import json_option
+from geoseg.cli.options import LocalPath, json_option
 
 if TYPE_CHECKING:
     from geoseg.core.claimed import Rule
 
 
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=LocalPath())
 @click.option(
     "--union",
     type=click.Choice(["first", "latest", "confident"]),

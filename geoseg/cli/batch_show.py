@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
-from geoseg.cli.options import json_option
+from geoseg.cli.options import LocalPath, json_option
 
 _WATCH_SECONDS = 5.0
-out_argument = click.argument("out", type=click.Path(path_type=Path))
+out_argument = click.argument("out", type=LocalPath())
 
 
 @click.command()
@@ -51,6 +51,7 @@ def failures(out: Path, *, as_json: bool) -> None:
 @json_option
 def repair(out: Path, *, as_json: bool) -> None:
     """Make the ledger of OUT again from the products on the disk, in one piece; failures known before are kept."""
+    from geoseg.batch.listing import count_of
     from geoseg.batch.repair import repair as mend
     from geoseg.cli.show import print_json
 
@@ -60,7 +61,9 @@ def repair(out: Path, *, as_json: bool) -> None:
             {"schema": "geoseg/batch-repair/1", "scenes": found.scenes, "done": found.done, "failed": found.failed}
         )
     else:
-        click.echo(f"{found.scenes:,} scenes: {found.done:,} done, {found.failed:,} known as failed", err=True)
+        click.echo(
+            f"{count_of(found.scenes, 'scene')}: {found.done:,} done, {found.failed:,} known as failed", err=True
+        )
         click.echo(str(out))
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli.options import json_option, overwrite_option, progress_option
+from geoseg.cli.options import LocalPath, json_option, overwrite_option, progress_option
 
 if TYPE_CHECKING:
     from geoseg.model.export import Format
@@ -55,7 +55,7 @@ def verify(name: str) -> None:
 @bundle.command()
 @click.argument("spec", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("weights", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=LocalPath())
 def pack(spec: Path, weights: Path, out: Path) -> None:
     """Make a bundle in OUT of WEIGHTS (a state dict, .safetensors or .pt) and SPEC (a bundle.yaml without checksum).
 
@@ -68,7 +68,7 @@ def pack(spec: Path, weights: Path, out: Path) -> None:
 
 @bundle.command()
 @click.argument("name", metavar="BUNDLE")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=LocalPath())
 @click.option("--formats", default="onnx", show_default=True, callback=_formats, help="onnx,pt2,openvino: which.")
 @click.option("--tile", type=click.IntRange(1), help="Height and width it takes, pixels.  [default: 512]")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Tiles it takes at once.")

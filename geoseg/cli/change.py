@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from geoseg.cli.options import json_option, overwrite_option, progress_option, zone_options, zones_of
+from geoseg.cli.options import LocalPath, json_option, overwrite_option, progress_option, zone_options, zones_of
 
 
 def _day(context: click.Context, option: click.Parameter, text: str | None) -> date | None:
@@ -20,7 +20,7 @@ def _day(context: click.Context, option: click.Parameter, text: str | None) -> d
 @click.command()
 @click.argument("first", metavar="MAP1")
 @click.argument("second", metavar="MAP2")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=LocalPath())
 @click.option("--date1", metavar="YYYY-MM-DD", callback=_day, help="Day of the image of MAP1, if its run has none.")
 @click.option("--date2", metavar="YYYY-MM-DD", callback=_day, help="Day of the image of MAP2.")
 @click.option("--years", type=float, help="Years between the maps, instead of dates.")

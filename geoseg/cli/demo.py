@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from geoseg.cli.options import config_options, json_option, overwrite_option, progress_option
+from geoseg.cli.options import LocalPath, config_options, json_option, overwrite_option, progress_option
 
 
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path), default=Path("demo"))
+@click.argument("out", type=LocalPath(), default=Path("demo"))
 @click.option("--seed", type=click.IntRange(0, 99), default=1, show_default=True, help="Another scene per seed.")
 @click.option(
     "--size", type=click.IntRange(256, 16384), default=3072, show_default=True, help="Pixels a side, 10 m each."

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli.options import config_options, json_option, overwrite_option, progress_option, resolve_pipeline
+from geoseg.cli.options import (
+    LocalPath,
+    config_options,
+    json_option,
+    overwrite_option,
+    progress_option,
+    resolve_pipeline,
+)
 
 if TYPE_CHECKING:
     from geoseg.workflows.evaluate import EvaluateRequest
@@ -16,7 +23,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("bundle")
 @click.argument("pairs")
-@click.argument("out", type=click.Path(path_type=Path), required=False)
+@click.argument("out", type=LocalPath(), required=False)
 @click.option("--split", default="validation", show_default=True, help="Rows of tiles.csv.")
 @click.option("--labels", type=click.Path(path_type=Path), help="Of a scene: polygons or a raster of classes.")
 @click.option("--field", help="Column of the polygons that holds their class.")
@@ -25,7 +32,7 @@ if TYPE_CHECKING:
 @click.option("--ignore", multiple=True, help="Value without a class, besides 255. Repeatable.")
 @click.option("--tta", "symmetric", is_flag=True, help="Mean over the eight symmetries of a tile.")
 @click.option("--seams", is_flag=True, help="Also map with shifted tiles: the share of pixels that depend on them.")
-@click.option("--calibrate", type=click.Path(path_type=Path), help="New bundle folder, with the likeliest temperature.")
+@click.option("--calibrate", type=LocalPath(), help="New bundle folder, with the likeliest temperature.")
 @click.option("--pipeline", default="forest", show_default=True, help="How images are mapped; its model is not used.")
 @click.option("--bands", help="Common names of bands: red=1,green=2,blue=3.")
 @click.option("--radiometry", type=click.Choice(["toa", "surface", "display8"]), help="What the pixel values mean.")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli.options import json_option, overwrite_option, progress_option
+from geoseg.cli.options import LocalPath, json_option, overwrite_option, progress_option
 
 if TYPE_CHECKING:
     from geoseg.core.claimed import Rule
@@ -23,7 +23,7 @@ rule_option = click.option(
 
 @click.command()
 @click.argument("maps", metavar="MAP...", nargs=-1, required=True)
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=LocalPath())
 @rule_option
 @click.option("--grid", metavar="MAP|CRS", help="Maps of several grids: the lattice of MAP, or a CRS with --res.")
 @click.option("--res", type=float, metavar="UNITS", help="Side of a pixel in units of the CRS of --grid.")

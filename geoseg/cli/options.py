@@ -1,6 +1,7 @@
 """Options that several verbs share, and their parsing."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from geoseg.workflows.zones import ZoneFile
 
 Command = Callable[..., Any]
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 
 
 def _stacked(options: Sequence[Callable[[Command], Command]]) -> Callable[[Command], Command]:
@@ -77,6 +79,21 @@ products_option = click.option("--products", help="classes,confidence,areas,poly
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace the product that OUT holds.")
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 progress_option = click.option("--quiet", is_flag=True, help="No progress and no notes but warnings.")
+
+
+class LocalPath(click.Path):
+    """Where to write: on this machine; an address is refused, not taken for a folder of that name."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path."""
+        if found := _ADDRESS.match(str(value)):
+            self.fail(
+                f"{found[1]}:… is an address, and results are files of this machine: give a folder here", param, ctx
+            )
+        return super().convert(value, param, ctx)
 
 
 class RemoteCommand(click.Command):

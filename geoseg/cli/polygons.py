@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from geoseg.cli.options import json_option, overwrite_option
+from geoseg.cli.options import LocalPath, json_option, overwrite_option
 
 
 @click.command()
 @click.argument("classmap")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=LocalPath())
 @click.option("--nodata", type=int, help="The value that is no class, where the map has no tag.")
 @click.option("--legend", type=click.Path(path_type=Path), help="YAML file: class id: name.")
 @click.option(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg.cli.options import (
+    LocalPath,
     RemoteCommand,
     aoi_options,
     config_options,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=RemoteCommand)
 @click.argument("scene")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=LocalPath())
 @pipeline_options
 @scene_options
 @remote_option
@@ -67,7 +68,7 @@ def run(out: Path, *, dry_run: bool, overwrite: bool, as_json: bool, quiet: bool
 
 @click.command(cls=RemoteCommand)
 @click.argument("scene")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=LocalPath())
 @pipeline_options
 @scene_options
 @remote_option

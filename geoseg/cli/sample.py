@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from geoseg.cli.options import json_option
+from geoseg.cli.options import LocalPath, json_option
 
 _SIZE = ("total", "target_se", "counts", "allocation", "expected_ua", "min_per_class")
 
@@ -27,7 +27,7 @@ def _pairs(context: click.Context, option: click.Parameter, text: str | None) ->
 
 @click.command()
 @click.argument("classmap")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=LocalPath())
 @click.option("--n", "total", type=int, help="Points of the whole sample.")
 @click.option("--se", "target_se", type=float, help="Standard error of the overall accuracy to be reached: 0.01.")
 @click.option("--counts", callback=_pairs, metavar="CLASS=N,…", help="Points of each class.")

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import click
 
 from geoseg.cli.options import (
+    LocalPath,
     RemoteCommand,
     config_options,
     overwrite_option,
@@ -20,7 +21,7 @@ from geoseg.cli.options import (
 
 @click.command(cls=RemoteCommand)
 @click.argument("scene")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=LocalPath())
 @pipeline_options
 @scene_options
 @remote_option
@@ -40,7 +41,7 @@ def tile(out: Path, *, overwrite: bool, quiet: bool, **chosen: Any) -> None:
 
 @click.command()
 @click.argument("patches", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=LocalPath())
 @click.option("--model", help="Where the bundle is, if not where the patches say.")
 @click.option(
     "--scores",
@@ -77,7 +78,7 @@ def predict(
 
 @click.command()
 @click.argument("scores", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=LocalPath())
 @config_options
 @overwrite_option
 @progress_option

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli.options import parse_bands, progress_option
+from geoseg.cli.options import LocalPath, parse_bands, progress_option
 
 if TYPE_CHECKING:
     from geoseg.training.config import TrainConfig
@@ -14,7 +14,7 @@ _FILE = click.Path(exists=True, path_type=Path)
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="[CONFIG] OUT")
+@click.argument("paths", nargs=-1, required=True, type=LocalPath(), metavar="[CONFIG] OUT")
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of tiles.csv.")
 @click.option("--scene", "scenes", type=_FILE, multiple=True, help="Imagery; instead of CONFIG. Repeatable.")
 @click.option("--labels", type=_FILE, multiple=True, help="Polygons or a raster of classes: one for all, or each.")

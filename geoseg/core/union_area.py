@@ -23,6 +23,8 @@ class UnionArea:
     pixels: dict[int, int]
     """By class, each of the grid it was counted on."""
     area_m2: dict[int, float]
+    nodata_pixels: int
+    """That maps cover and none has a class for."""
     footprint_m2: float
     """Ground that at least one map covers."""
     sum_of_footprints_m2: float
@@ -31,7 +33,7 @@ class UnionArea:
     @property
     def nodata_m2(self) -> float:
         """Ground that maps cover and none has a class for."""
-        return max(0.0, self.footprint_m2 - math.fsum(self.area_m2.values()))
+        return max(0.0, self.footprint_m2 - math.fsum(self.area_m2.values())) if self.nodata_pixels else 0.0
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""

@@ -1,5 +1,6 @@
 """Addresses of files elsewhere, and which of them may be read how: plain values; nothing is fetched here."""
 
+import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,14 +9,14 @@ from typing import Final, Literal
 from urllib.parse import quote, unquote, urlsplit
 
 from geoseg.config import RemoteSection
-from geoseg.errors import SceneError
+from geoseg.errors import SceneError, SettingsError
 
 Scheme = Literal["s3", "https", "http"]
 ANY: Final = "*"
 """Instead of a host: every public one."""
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 _HOST: Final = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
-_QUERY: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s/?#@]*@)?([^\s?#]*)[?#]?\S*")
+_ALLOWED: Final = re.compile(r"(\[[^\s/?#@\[\]]+\]|[^\s/?#@:\[\]]+)(:\d{1,5})?")
 _UNRESERVED: Final = "/%:@!$&'()*+,;=~-._"
 
 
@@ -91,8 +92,19 @@ def locate(uri: str) -> Located:
 
 
 def redact(text: str) -> str:
-    """A text whose addresses have neither query nor user and password."""
-    return _QUERY.sub(r"\1\2", text)
+    """An address, or a word that ends in one (`--set-config=remote.sign_url=https://…`), without its secrets.
+
+    Those are its query, and user and password. They often come unencoded: a query has spaces, a password any of :/?#@.
+    """
+    before, mark, rest = text.partition("://")
+    if not mark:
+        return text
+    rest = re.split(r"[?#]", rest, maxsplit=1)[0]
+    user, at, place = rest.rpartition("@")
+    if at and (":" in user or "/" not in user):
+        rest = place
+    port = rest.partition("/")[0].rpartition("]")[2].partition(":")[2]
+    return before + mark + (rest if not port or port.isdecimal() else "…")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +112,7 @@ class RemoteAccess:
     """What may be read, and with how much patience."""
 
     hosts: tuple[str, ...] = ()
-    """Hosts (with or without a port) and buckets that may be read; ANY: every one with a public address."""
+    """Hosts (with or without a port) and buckets that may be read, lower case; ANY: every one with a public address."""
     timeout_s: float = 30.0
     """Of connecting and of every wait for more."""
     tries: int = 4
@@ -112,9 +124,13 @@ class RemoteAccess:
 
     @staticmethod
     def of(hosts: Sequence[str], section: RemoteSection) -> "RemoteAccess":
-        """What the user allows, and how the config has it."""
+        """What the user allows, and how the config has it.
+
+        Raises:
+            SettingsError: one of them is neither a host nor a bucket.
+        """
         return RemoteAccess(
-            hosts=tuple(host.lower() if "." in host else host for host in hosts),
+            hosts=tuple(map(_parse_allowed, hosts)),
             timeout_s=section.timeout_s,
             tries=section.tries,
             connections=section.connections,
@@ -123,6 +139,7 @@ class RemoteAccess:
 
     def names(self, host: str) -> bool:
         """Whether a host or bucket is named: it may then also be on a private network and unencrypted."""
+        host = host.lower()
         return bool({host, re.sub(r":\d+$", "", host)} & set(self.hosts))
 
     def check(self, address: Address) -> None:
@@ -153,14 +170,42 @@ def _parse_s3(rest: str, shown: str) -> Address:
 def _parse_http(scheme: Scheme, text: str, shown: str) -> tuple[Address, str]:
     try:
         parts = urlsplit(text)
-        host, port = (parts.hostname or "").encode("idna").decode(), parts.port
+        host, port = _parse_host(parts.hostname or ""), parts.port
     except (ValueError, UnicodeError) as error:
         raise SceneError(f"{shown} is no address: check its host and port") from error
     if parts.username is not None or parts.password is not None:
         raise SceneError(f"{shown} had a user or password in it: such addresses are not read, sign the address")
-    host = f"[{host}]" if ":" in host else host
     if not _HOST.fullmatch(host):
         raise SceneError(f"{shown} names no host: give https://host/path")
     standard = {"https": 443, "http": 80}[scheme]
     named = host if port in (None, standard) else f"{host}:{port}"
     return Address(scheme=scheme, host=named, path=quote(parts.path or "/", safe=_UNRESERVED)), parts.query
+
+
+def _parse_host(text: str) -> str:
+    """A host as addresses have it: lower case, ASCII, of IPv6 the shortest form in brackets.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if ":" in text:
+        return f"[{ipaddress.IPv6Address(text.strip('[]'))}]"
+    return text.encode("idna").decode().lower()
+
+
+def _parse_allowed(text: str) -> str:
+    """What `--allow-remote` names, as addresses have it.
+
+    Raises:
+        SettingsError: it is neither a host nor a bucket.
+    """
+    bare = f"[{text}]" if text.count(":") > 1 and "[" not in text else text
+    found = _ALLOWED.fullmatch(bare)
+    try:
+        host = _parse_host(found[1]) if found else ""
+    except (ValueError, UnicodeError):
+        host = ""
+    if text != ANY and not _HOST.fullmatch(host):
+        shown = redact(text if "://" in text else f"://{text}").removeprefix("://")
+        raise SettingsError(f"--allow-remote={shown!r} names no host: give HOST, HOST:PORT or the name of a bucket")
+    return ANY if text == ANY or found is None else host + (found[2] or "")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import string
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urljoin
 
-from geoseg.errors import NetworkError, SceneError
+from geoseg.errors import NetworkError, SceneError, SettingsError
 from geoseg.raster.remote import Address, RemoteAccess, redact
 from geoseg.raster.remote_http import Answer, Connections, Target
 from geoseg.raster.remote_s3 import (
@@ -19,6 +20,7 @@ from geoseg.raster.remote_s3 import (
     find_credentials,
     find_endpoint,
     find_region,
+    is_region,
     read_code,
     read_listing,
     sign,
@@ -79,8 +81,8 @@ class RemoteClient:
             version: the file must still have, as an earlier part told.
 
         Raises:
-            Refused: the server has no such file, or does not give it to us.
-            SceneError: it gives no parts of files, or the file has changed.
+            Refused: the server has no such file, does not give it to us, or (200) gives no parts of files.
+            SceneError: the file has changed.
             NetworkError: it does not answer, again and again.
         """
         headers = {"Range": f"bytes={start}-{stop - 1}"}
@@ -90,9 +92,10 @@ class RemoteClient:
         if answer.status == 416:
             raise SceneError(f"{address.uri} is empty or shorter than it was: copy it again from its origin")
         if answer.status != 206:
-            raise SceneError(
+            raise Refused(
                 f"{address.uri}: its server gives no parts of files (it ignores HTTP ranges): copy the file and give "
-                "its path"
+                "its path",
+                answer.status,
             )
         part = _part(answer, address, start, stop)
         if version and part.version != version:
@@ -164,7 +167,7 @@ class RemoteClient:
         answer = self._follow(self._target(address, query), address, headers, most=most, keep=keep)
         if address.scheme == "s3":
             region = answer.headers.get("x-amz-bucket-region")
-            if answer.status < 300 or region is None or region == self._region(address.host):
+            if answer.status < 300 or not is_region(region) or region == self._region(address.host):
                 return answer
             self._regions[address.host] = region
         elif answer.status not in _FORBIDDEN or not self._forget(address):
@@ -185,15 +188,18 @@ class RemoteClient:
 
     def _redirected(self, address: Address, target: Target, there: str) -> Target:
         """Where a redirect leads, if that may be read: no other kind of address, no host that is not allowed."""
-        url = urljoin(f"{target.scheme}://{target.host}{target.path}", there)
+        there = quote(there.encode("latin-1"), safe=string.punctuation)  # as it came, byte by byte
         try:
+            url = urljoin(f"{target.scheme}://{target.host}{target.path}", there)
             found, _ = Address.parse(url)
             if found.scheme == "s3" or (found.scheme == "http" and not self.access.names(found.host)):
                 raise SceneError(f"{found.uri} is not https")
             self.access.check(found)
             return Target.of(url, private=self.access.names(found.host))
-        except (SceneError, ValueError) as error:
+        except SceneError as error:
             raise Refused(f"{address.uri} is redirected to {redact(url)}, which is refused ({error})", 310) from error
+        except ValueError:
+            raise Refused(f"{address.uri} is redirected to what is no address: check it", 310) from None
 
     def _target(self, address: Address, query: Mapping[str, str] | str | None) -> Target:
         if address.scheme == "s3":
@@ -224,16 +230,21 @@ class RemoteClient:
 
     def _signed(self, address: Address) -> Target:
         """Asks the service of the config for a signed address."""
-        template = self.access.sign_url or ""
-        url = template.replace("{href}", quote(address.uri, safe=""))
         shown = f"the signing service for {address.uri}"
-        answer = self.connections.get(Target.of(url, private=True), {}, most=_MOST_SIGNED_BYTES, shown=shown)
+        try:
+            url = (self.access.sign_url or "").replace("{href}", quote(address.uri, safe=""))
+            service = Target.of(url, private=True)
+        except ValueError:
+            raise SettingsError(
+                f"{shown} has no address: give remote.sign_url=https://host/sign?href={{href}}"
+            ) from None
+        answer = self.connections.get(service, {}, most=_MOST_SIGNED_BYTES, shown=shown)
         if answer.status in _PASSING:
             raise NetworkError(f"{shown} says {_status(answer)}: try again later")
         if answer.status != 200:
             raise SceneError(f"{shown} says {_status(answer)}: check remote.sign_url")
         try:
-            href = json.loads(answer.body)["href"]
+            href = str(json.loads(answer.body)["href"])
             found, _ = Address.parse(href)
             target = Target.of(href, private=self.access.names(found.host))
         except (ValueError, KeyError, TypeError, SceneError) as error:

@@ -10,11 +10,13 @@ from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any, Final, Protocol
 
+import numpy as np
 import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.abc import FileContainer
 from rasterio.errors import RasterioError
 
+from geoseg.errors import SceneError
 from geoseg.raster.remote import Address
 from geoseg.raster.remote_client import RemoteClient
 
@@ -29,6 +31,15 @@ _MOST_SPAN: Final = 2**21
 """Bytes in one request: small enough that one window of a scene keeps several connections busy."""
 _MOST_KEPT: Final = 2**23
 """Bytes of blocks of a file that are kept: what a small scene is read twice for."""
+_MOST_FETCHED: Final = 2**28
+"""Bytes asked for ahead of one window; above it GDAL asks for block after block."""
+_MOST_AT_ONCE: Final = 2**30
+"""Bytes of one read: twice the largest block of a scene that is read."""
+_MOST_GROWTH: Final = 2
+"""No codec makes a block larger than so many times its pixels …"""
+_MOST_HEAD: Final = 2**16
+"""… and so many bytes."""
+_DAMAGED: Final = "copy the file again from its origin"
 _NAME: Final = "remote"
 
 
@@ -65,12 +76,16 @@ class RemoteFile:
         """The bytes from start to stop - 1, or fewer at the end.
 
         Raises:
-            SceneError: the file is refused, or has changed.
+            SceneError: the file is refused, has changed, or has GDAL read far more than a block.
             NetworkError: no answer, again and again.
         """
         stop = min(stop, self.size)
         if stop <= start:
             return b""
+        if stop - start > _MOST_AT_ONCE:
+            raise SceneError(f"{self.address.uri} claims {stop - start} bytes in one piece: {_DAMAGED}")
+        if stop - start > _MOST_CHUNKS * CHUNK:
+            return self._ask(start, stop)
         first, last = start // CHUNK, (stop - 1) // CHUNK
         with self._lock:
             chunks = dict(self._held(first, last))
@@ -83,7 +98,7 @@ class RemoteFile:
     def fetch(self, ranges: Iterable[tuple[int, int]]) -> list[tuple[int, bytes]]:
         """(start, bytes), by start, of spans that cover ranges (start, stop), asked for side by side.
 
-        The latest few megabytes are kept.
+        The latest few megabytes are kept. Where the ranges are very many bytes nothing is asked for.
 
         Raises:
             SceneError: the file is refused, or has changed.
@@ -97,6 +112,8 @@ class RemoteFile:
             if not (_covers(held, start, stop) or chunks.issuperset(range(start // CHUNK, (stop - 1) // CHUNK + 1)))
         ]
         spans = list(_merge(missing, self.size))
+        if sum(stop - start for start, stop in spans) > _MOST_FETCHED:
+            spans = []
         with ThreadPoolExecutor(max(1, min(len(spans), self._client.access.connections))) as pool:
             data = list(pool.map(lambda span: self._ask(*span), spans))
         held.update((start, one) for (start, _), one in zip(spans, data, strict=True))
@@ -186,17 +203,28 @@ class RemoteDataset:
         return _Honest(self._view, self._options)
 
     def _ranges(self, indexes: Any, window: Any) -> Iterator[tuple[int, int]]:
-        """(start, stop) in the file of the blocks under a window, where it is a GeoTIFF that tells them."""
+        """(start, stop) in the file of the blocks under a window, where it is a GeoTIFF that tells them.
+
+        Raises:
+            SceneError: a block claims far more bytes than its pixels have.
+        """
         if self._dataset.driver != "GTiff":
             return
         together = str(self._dataset.interleaving).endswith("pixel")
         bands = [1] if together else [indexes] if isinstance(indexes, int) else list(indexes or self._dataset.indexes)
         height, width = self._dataset.block_shapes[0]
+        item = max(_item_bytes(self._dataset.dtypes[band - 1]) for band in bands)
+        most = _MOST_GROWTH * height * width * item * (self._dataset.count if together else 1) + _MOST_HEAD
         for band in bands:
             for row in range(int(window.row_off) // height, -(-int(window.row_off + window.height) // height)):
                 for col in range(int(window.col_off) // width, -(-int(window.col_off + window.width) // width)):
                     offset = self._dataset.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", band)
                     size = self._dataset.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", band)
+                    if offset and int(size or 0) > most:
+                        raise SceneError(
+                            f"{self._view.file.address.uri}: block {row}, {col} claims {size} bytes, of which at most "
+                            f"{most} can be its own: {_DAMAGED}"
+                        )
                     if offset and size:
                         yield int(offset), int(offset) + int(size)
 
@@ -312,6 +340,10 @@ class _Opener:
 
     def size(self, path: str) -> int:
         return self._view.file.size
+
+
+def _item_bytes(dtype: str) -> int:
+    return 16 if dtype.startswith("complex") else np.dtype(dtype).itemsize
 
 
 def _covers(spans: Mapping[int, bytes], start: int, stop: int) -> bool:

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
-from geoseg.errors import SceneError
+from geoseg.errors import NetworkError, SceneError
 from geoseg.raster.remote import Address, RemoteAccess, is_remote
 from geoseg.raster.remote_client import Part, Refused, RemoteClient
 from geoseg.raster.remote_file import CHUNK, RemoteFile
@@ -17,6 +17,7 @@ _MOST_FILES: Final = 32
 """Files of which bytes are kept."""
 _LOOKS: Final = 16
 """Files looked at side by side."""
+_TIFF: Final = (b"II", b"MM")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +66,17 @@ class RemoteFiles:
         return self._take(address, self.client.read(address, 0, CHUNK))
 
     def look_at(self, addresses: Sequence[Address]) -> list[Look | None]:
-        """Of each file size and version, None where the server refuses it; nothing of them is kept.
+        """Of each file size and version, None where the server refuses it or does not answer; nothing is kept.
 
         Raises:
-            NetworkError: no answer, again and again.
+            NetworkError: there is no answer for any of them: the network itself is not there.
         """
         with ThreadPoolExecutor(_LOOKS) as pool:
-            return list(pool.map(self._peek, addresses))
+            found = list(pool.map(self._peek, addresses))
+        failures = [one for one in found if isinstance(one, NetworkError)]
+        if failures and len(failures) == len(found):
+            raise failures[0]
+        return [one if isinstance(one, Look) else None for one in found]
 
     def open(self, address: Address) -> RemoteFile:
         """A file as it was when it was last looked at.
@@ -85,7 +90,9 @@ class RemoteFiles:
         return self._files[address.uri]
 
     def exists(self, address: Address, *, beside: Address) -> bool | None:
-        """Whether a file is there; None: that cannot be told, as beside a file whose address is signed.
+        """Whether a TIFF is there; None: that cannot be told, as beside a file whose address is signed.
+
+        Many sites answer with a page of their own for what they do not have.
 
         Raises:
             NetworkError: no answer, again and again.
@@ -97,15 +104,17 @@ class RemoteFiles:
             self.look(address)
         except Refused as error:
             return False if error.status in (404, 410) else None
-        return True
+        return True if self.open(address).read(0, 2) in _TIFF else None
 
     def close(self) -> None:
         """Ends its connections."""
         self.client.connections.close()
 
-    def _peek(self, address: Address) -> Look | None:
+    def _peek(self, address: Address) -> Look | NetworkError | None:
         try:
             part = self.client.read(address, 0, 1)
+        except NetworkError as error:
+            return error
         except SceneError:
             return None
         return Look(size=part.total, version=part.version)

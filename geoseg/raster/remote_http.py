@@ -2,17 +2,19 @@
 
 import base64
 import http.client
+import io
 import ipaddress
 import os
 import socket
 import ssl
+import string
 import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from geoseg import __version__
@@ -23,6 +25,8 @@ _MOST_ERROR_BYTES: Final = 2**14
 _SLOWEST: Final = 20_000
 """Bytes a second below which an answer is given up."""
 _TRANSLATED: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_OF_SITES: Final = (ipaddress.IPv6Network("64:ff9b:1::/48"), ipaddress.IPv6Network("::/96"))
+"""Whose IPv4 part a site translates as it likes (RFC 8215), or nobody does any more (RFC 4291, 2.5.5.1)."""
 _CERTIFICATES: Final = ("AWS_CA_BUNDLE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 
 
@@ -50,7 +54,9 @@ class Target:
         if parts.scheme not in ("https", "http") or not parts.hostname or parts.username is not None:
             raise ValueError(parts.scheme)
         path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
-        return Target(scheme=parts.scheme, host=parts.netloc.lower(), path=path, private=private)
+        # as it is, for it may be signed so; only what no request can hold is encoded
+        sent = quote(path, safe=string.punctuation)
+        return Target(scheme=parts.scheme, host=parts.netloc.lower(), path=sent, private=private)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +93,7 @@ class Connections:
 
         Raises:
             NetworkError: no answer, or not all of it, in time.
-            SceneError: an address that may not be reached, or a certificate that is not trusted.
+            SceneError: an address that may not be reached or makes no request, or a certificate that is not trusted.
         """
         key = (target.scheme, target.host, target.private)
         with self._lock:
@@ -102,6 +108,8 @@ class Connections:
             raise SceneError(
                 f"{shown}: the certificate of {target.host} is not trusted ({error.verify_message}): set SSL_CERT_FILE"
             ) from error
+        except (http.client.InvalidURL, ValueError):  # whose words have the request, signature and all
+            raise SceneError(f"{shown}: no request can be made of it: check address, credentials and proxy") from None
         except (OSError, http.client.HTTPException) as error:
             if was_idle and not isinstance(error, TimeoutError):  # the server had closed it
                 return self.get(target, headers, most=most, shown=shown)
@@ -157,16 +165,15 @@ class Connections:
 
     def _read(self, response: http.client.HTTPResponse, most: int) -> tuple[bytes, bool]:
         """(at most so many bytes, whether that was all); a trickle ends in TimeoutError."""
-        pieces, size, end = [], 0, time.monotonic() + 2 * self._timeout_s + most / _SLOWEST
+        gathered, size, end = io.BytesIO(), 0, time.monotonic() + 2 * self._timeout_s + most / _SLOWEST
         while size < most:
             piece = response.read1(min(_PIECE, most - size))
             if not piece:
                 break
-            pieces.append(piece)
-            size += len(piece)
+            size += gathered.write(piece)
             if time.monotonic() > end:
                 raise TimeoutError("answers too slowly")
-        body = b"".join(pieces)
+        body = gathered.getvalue()  # not copied
         # a body shorter than its length was cut off; chunked bodies raise by themselves
         if response.length and size < most:
             raise http.client.IncompleteRead(body, response.length)
@@ -199,8 +206,9 @@ def _dial_public(place: tuple[str, int], *how: Any, shown: str) -> socket.socket
     address = dialled.getpeername()[0]
     if not _is_public(address):
         dialled.close()
+        host = f"[{place[0]}]" if ":" in place[0] else place[0]
         raise SceneError(
-            f"{shown}: {place[0]} is on a private network ({address}): pass --allow-remote={place[0]} if that is right"
+            f"{shown}: {host} is on a private network ({address}): pass --allow-remote={host} if that is right"
         )
     return dialled
 
@@ -208,6 +216,8 @@ def _dial_public(place: tuple[str, int], *how: Any, shown: str) -> socket.socket
 def _is_public(address: str) -> bool:
     with suppress(ValueError):
         found = ipaddress.ip_address(address.partition("%")[0])
+        if any(found in network for network in _OF_SITES):
+            return False
         return all(one.is_global and not one.is_multicast for one in (found, *_carried(found)))
     return False
 

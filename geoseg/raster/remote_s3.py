@@ -4,18 +4,24 @@ import configparser
 import hashlib
 import hmac
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
-from urllib.parse import quote, unquote_plus, urlsplit
+from typing import Final, TypeGuard
+from urllib.parse import quote, unquote_plus
 from xml.etree import ElementTree
 
 from geoseg.errors import SceneError, SettingsError
+from geoseg.raster.remote import Address
 
+_NO_ENDPOINT: Final = "the endpoint of S3 in the environment is no address: set AWS_ENDPOINT_URL=https://host"
 _NOTHING: Final = hashlib.sha256(b"").hexdigest()
 _YES: Final = ("YES", "TRUE", "ON", "1")
+_REGION: Final = re.compile(r"[A-Za-z0-9_-]{1,63}")
+_PLAIN: Final = re.compile(r"[!-~]+")
+"""What a header can hold."""
 _ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
 
@@ -63,18 +69,33 @@ def find_endpoint(bucket: str, region: str) -> Endpoint:
         dotted = "." in bucket  # no certificate covers it
         host = f"s3.{region}.amazonaws.com" if dotted else f"{bucket}.s3.{region}.amazonaws.com"
         return Endpoint(scheme="https", host=host, path=f"/{bucket}" if dotted else "", is_own=False)
-    parts = urlsplit(own)
-    if parts.scheme not in ("https", "http") or not parts.hostname or parts.username:
-        raise SettingsError("the endpoint of S3 in the environment is no address: set AWS_ENDPOINT_URL=https://host")
-    path = parts.path.rstrip("/")
+    try:
+        at, query = Address.parse(own)
+    except SceneError as error:
+        raise SettingsError(f"{_NO_ENDPOINT} ({error})") from error
+    if at.scheme == "s3" or query:
+        raise SettingsError(_NO_ENDPOINT)
+    path = at.path.rstrip("/")
     if _says("AWS_VIRTUAL_HOSTING", default=False):
-        return Endpoint(scheme=parts.scheme, host=f"{bucket}.{parts.netloc}", path=path, is_own=True)
-    return Endpoint(scheme=parts.scheme, host=parts.netloc, path=f"{path}/{bucket}", is_own=True)
+        return Endpoint(scheme=at.scheme, host=f"{bucket}.{at.host}", path=path, is_own=True)
+    return Endpoint(scheme=at.scheme, host=at.host, path=f"{path}/{bucket}", is_own=True)
 
 
 def find_region() -> str:
-    """The region requests are signed for until a bucket says that it is elsewhere."""
-    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    """The region requests are signed for until a bucket says that it is elsewhere.
+
+    Raises:
+        SettingsError: the variable holds none.
+    """
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    if not is_region(region):
+        raise SettingsError(f"AWS_REGION or AWS_DEFAULT_REGION is {region[:80]!r}: give a region such as us-east-1")
+    return region
+
+
+def is_region(text: str | None) -> TypeGuard[str]:
+    """Whether a text can be a region: it becomes part of a host."""
+    return text is not None and _REGION.fullmatch(text) is not None
 
 
 def find_credentials() -> Credentials | None:
@@ -82,6 +103,7 @@ def find_credentials() -> Credentials | None:
 
     Raises:
         SceneError: there are none, and AWS_NO_SIGN_REQUEST is not set.
+        SettingsError: they have characters that no request can hold.
     """
     if _says("AWS_NO_SIGN_REQUEST", default=False):
         return None
@@ -90,6 +112,11 @@ def find_credentials() -> Credentials | None:
         raise SceneError(
             "there are no credentials for S3: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or for "
             "a public bucket AWS_NO_SIGN_REQUEST=YES"
+        )
+    if not all(map(_PLAIN.fullmatch, (found.key, found.secret, found.token or "-"))):
+        raise SettingsError(
+            "the credentials for S3 have spaces, line ends or other characters than ASCII in key, secret or token: "
+            "copy them again"
         )
     return found
 

@@ -18,16 +18,13 @@ from geoseg.errors import SettingsError
 from geoseg.model.appearance import find_appearance
 from geoseg.model.bundle import Conversion, ModelBundle, check_scene, infer_level, load_bundle
 from geoseg.model.precision import Resolved, resolve_engine
-from geoseg.outcome import Facts
+from geoseg.outcome import OUTPUT_VERSION, Facts
 from geoseg.pipeline import Level, Pipeline
 from geoseg.raster.acquired import Acquired, find_acquired
 from geoseg.raster.aoi import AreaOfInterest
 from geoseg.raster.scene import Scene, SceneOptions, open_scene
 from geoseg.workflows.aoi import open_aoi
 from geoseg.workflows.zones import ZoneFile, ZoneSet
-
-OUTPUT_VERSION = 1
-"""Raised when the same job would give other pixels or other files than before."""
 
 
 def name_job(pipeline: str, bundle: str, fingerprint: str, *, aoi: str | None = None, zones: str | None = None) -> str:

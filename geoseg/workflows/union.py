@@ -71,6 +71,7 @@ def measure_union(maps: Sequence[KnownLayer], rule: Rule, *, progress: Progress 
         maps=len(order),
         pixels={one.id: sum(share.pixels.get(one.id, 0) for share in shares) for one in legend},
         area_m2={one.id: math.fsum(share.area_m2.get(one.id, 0.0) for share in shares) for one in legend},
+        nodata_pixels=sum(share.nodata_pixels for share in shares),
         footprint_m2=math.fsum(share.footprint_m2 for share in shares),
         sum_of_footprints_m2=math.fsum(share.whole_m2 for share in shares),
         notes=tuple(_notes(order, shares, rule)),
@@ -83,6 +84,7 @@ class _Share:
 
     pixels: dict[int, int]
     area_m2: dict[int, float]
+    nodata_pixels: int
     footprint_m2: float
     whole_m2: float
     """Of its footprint, counted or not."""
@@ -113,12 +115,14 @@ class _Count:
         pixels = {k: n - lost.pixel_count(k) + gained.pixel_count(k) for k, n in known.pixels.items()}
         for k in set(gained.pixels) - set(pixels):
             pixels[k] = gained.pixel_count(k)
+        covered = math.prod(self.grid.shape) - lost.pixel_count() + gained.pixel_count()
         return _Share(
             pixels=pixels,
             area_m2={
                 k: known.area_m2.get(k, 0.0) - lost.area_m2(k) + gained.area_m2(k) if n else 0.0
                 for k, n in pixels.items()
             },
+            nodata_pixels=covered - sum(pixels.values()),
             footprint_m2=known.footprint_m2 - lost.area_m2() + gained.area_m2(),
             whole_m2=known.footprint_m2,
             yields=bool(lost.pixels),

@@ -1,13 +1,14 @@
 """The ledger: what was written is there after any death, and a reader does not disturb the writer."""
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from geoseg.batch.event import Entry, Record, State, Ticket
 from geoseg.batch.ledger import Ledger
-from geoseg.errors import GeosegError, ProductError
+from geoseg.errors import FullDiskError, GeosegError, ProductError
 from tests.faults import KILLED, count_faults, run_with_fault
 
 
@@ -112,3 +113,78 @@ def test_a_hundred_thousand_scenes_are_quick(tmp_path: Path) -> None:
             ledger.pending(after=after, count=1000)
             times.append(time.perf_counter() - begin)
         assert min(times) < 0.005
+
+
+def begin_one(ledger: Ledger) -> None:
+    ticket = (ledger.pending(after=0, count=1) or ledger.suspects())[0]
+    ledger.write([Record(at=1.0, ticket=ticket, state="running", outcome="begun")])
+
+
+def test_only_a_driver_that_died_abandons_a_scene(tmp_path: Path) -> None:
+    """One that stopped in order, though it could not write down what became of the scene, blames nobody."""
+    with Ledger.create(tmp_path / "a.sqlite", entries(1), job="j") as ledger:
+        for k in range(6):
+            with suppress(FullDiskError), ledger.session(float(k)) as taken_back:
+                assert taken_back == min(k, 1)
+                begin_one(ledger)
+                raise FullDiskError("disk full")
+        assert not ledger.marker.exists()
+        states: tuple[State, ...] = ("pending", "suspect", "suspect", "quarantined")
+        for state in states:
+            with ledger.session(1.0):
+                begin_one(ledger)
+                kept = ledger.marker.read_bytes()
+            ledger.marker.write_bytes(kept)  # as where the driver was killed
+            ledger.resume(2.0, died=ledger.marker.exists())
+            assert ledger.counts()[state] == 1
+
+
+def test_retry_forgets_the_times_that_the_batch_died(tmp_path: Path) -> None:
+    with Ledger.create(tmp_path / "a.sqlite", entries(1), job="j") as ledger:
+        for _ in range(4):
+            begin_one(ledger)
+            ledger.resume(1.0)
+        assert ledger.counts()["quarantined"] == 1
+        assert ledger.retry(["quarantined"]) == 1
+        begin_one(ledger)
+        ledger.resume(2.0)
+        assert ledger.counts()["pending"] == 1, "as after the first time"
+
+
+def test_a_damaged_page_is_told_by_every_question(tmp_path: Path) -> None:
+    """Never in SQLite's words; and the rows before it can still be read."""
+    path = tmp_path / "a.sqlite"
+    with Ledger.create(path, entries(3000), job="j") as ledger:
+        ledger.write(
+            Record(at=1.0, ticket=one, state="failed", outcome="broke", code="scene", error="bad", seconds=1)
+            for one in ledger.pending(after=0, count=3000)
+        )
+    good = path.read_bytes()
+    refused, kept = 0, []
+    for page in range(1, len(good) // 4096, 7):
+        path.write_bytes(good[: page * 4096] + bytes(4096) + good[(page + 1) * 4096 :])
+        found = 0
+        for ask in (Ledger.counts, Ledger.codes, Ledger.median_seconds, ask_for_work):
+            try:
+                with Ledger(path, read_only=True) as ledger:
+                    ask(ledger)
+            except ProductError:
+                refused += 1
+        with suppress(ProductError), Ledger(path, read_only=True) as ledger:
+            for _ in ledger.rows():
+                found += 1
+        kept.append(found)
+    assert refused
+    assert any(0 < found < 3000 for found in kept)
+
+
+def ask_for_work(ledger: Ledger) -> int:
+    return len(ledger.pending(after=0, count=9)) + len(ledger.suspects())
+
+
+def test_no_space_is_told_as_such(tmp_path: Path) -> None:
+    with Ledger.create(tmp_path / "a.sqlite", entries(100), job="j") as ledger:
+        ledger._db.execute("pragma max_page_count = 1")
+        with pytest.raises(FullDiskError, match="free space there and run the same command again") as caught:
+            ledger.note(1.0, "full", "x" * 1_000_000)
+        assert caught.value.exit_code == 4

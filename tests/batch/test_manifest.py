@@ -80,3 +80,12 @@ def test_a_damaged_manifest_is_refused(tmp_path: Path) -> None:
     (tmp_path / "manifest.parquet").write_bytes(b"x")
     with pytest.raises(ProductError, match="plan the batch again"):
         list(read_manifest(Place(out=tmp_path)))
+
+
+def test_a_manifest_of_another_batch_is_refused(tmp_path: Path) -> None:
+    place = Place(out=tmp_path)
+    frozen = freeze(of("/a/1.tif", "/a/2.tif"), place)
+    assert len(list(read_manifest(place, sha256=frozen.sha256))) == 2
+    freeze(of("/a/1.tif", "/a/3.tif"), place)
+    with pytest.raises(ProductError, match="not the one"):
+        list(read_manifest(place, sha256=frozen.sha256))

@@ -1,11 +1,15 @@
 """Shards, locks, file systems."""
 
+import errno
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from geoseg.batch.place import Place, Shard, check_shard, is_shared, locked
-from geoseg.errors import ProductError, SettingsError
+from geoseg.errors import FullDiskError, ProductError, SettingsError
 
 
 def test_a_shard_is_a_fraction_from_zero() -> None:
@@ -43,3 +47,31 @@ def test_a_network_file_system_is_known(tmp_path: Path) -> None:
     kinds = {"": False, "with space/a": True, "l/x": True, "f": True, "l/local/y": False}
     assert {name: is_shared(tmp_path / name, mounts) for name in kinds} == kinds
     assert not is_shared(tmp_path, tmp_path / "none")
+
+
+def test_the_first_of_several_decides_the_number_of_shards(tmp_path: Path) -> None:
+    """Begun at one moment, with no ledger there yet: one number goes on, the others are refused."""
+    place = Place(out=tmp_path)
+    start = threading.Barrier(12)
+
+    def begin(count: int) -> int:
+        start.wait()
+        try:
+            check_shard(place, Shard(index=0, count=count))
+        except ProductError:
+            return 0
+        return count
+
+    with ThreadPoolExecutor(12) as pool:
+        found = list(pool.map(begin, [1, 2, 3] * 4))
+    (chosen,) = set(found) - {0}
+    assert found.count(chosen) == 4
+
+
+def test_a_disk_that_is_full_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int, content: bytes, offset: int) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(FullDiskError, match="free space"), locked(tmp_path / "x.lock"):
+        pass

@@ -3,13 +3,15 @@
 import logging
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
-from distributed import LocalCluster
+from distributed import LocalCluster, Worker
 from distributed.security import Security
 
 from geoseg.batch.cluster import LocalWorkers
@@ -97,6 +99,36 @@ def test_a_worker_that_is_gone_for_good_is_replaced() -> None:
         assert set(client.run(threads).values()) == {"3"}
     finally:
         workers.close()
+
+
+def folder_and_port(dask_worker: Worker) -> tuple[str, int]:
+    return dask_worker.local_directory, dask_worker.http_server.port
+
+
+def ask(port: int, page: str) -> int:
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", page)
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def test_workers_of_this_machine_leave_nothing_and_tell_other_users_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dask's pages have no TLS: what they say of scenes, anybody on the machine could read."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    workers = LocalWorkers(Config.model_validate({"threads": 1, "cluster": {"kind": "local", "workers": 1}}))
+    client = workers.open()
+    try:
+        ((folder, port),) = client.run(folder_and_port).values()
+        assert Path(folder).is_relative_to(tmp_path)
+        for one in (port, client.cluster.scheduler.http_server.port):
+            assert ask(one, "/health") == 200
+            assert {ask(one, page) for page in ("/metrics", "/info/main/workers.html", "/json/counts.json")} == {404}
+    finally:
+        workers.close()
+    assert not list(tmp_path.iterdir())
 
 
 def sleep_a_while() -> int:

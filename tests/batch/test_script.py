@@ -51,7 +51,8 @@ def test_the_slurm_file(tmp_path: Path) -> None:
     assert lines[0] == "#!/bin/bash"
     assert "#SBATCH --array=0-2" in lines
     assert "#SBATCH --signal=B:TERM@120" in lines
-    assert f"#SBATCH --output={out}/logs/%A_%a.log" in lines
+    (output,) = [line for line in lines if line.startswith("#SBATCH --output")]
+    assert shlex.split(output, comments=False)[1:] == [f"--output={out}/logs/%A_%a.log"], "sbatch parts words at blanks"
     assert f"geoseg batch run '{out}' --config slurm-array --shard \"$SLURM_ARRAY_TASK_ID/3\" &" in lines
 
 

@@ -11,8 +11,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from geoseg.batch.listing import Listing
 from geoseg.batch.source import find_scenes
-from geoseg.batch.source_here import LeftOut
 from geoseg.errors import InputError, SceneError, SettingsError
 
 NAMES = ("a.tif", "b/c.TIFF", "b/d.jp2")
@@ -62,10 +62,10 @@ def test_only_results_of_geoseg_are_left_out_and_they_are_counted(archive: Path)
     for name in ("killed/.geoseg-run", "killed/classes.tif"):
         write(archive / name, "")
     for source in (archive, archive / "**" / "*.[tTj]*"):
-        left_out = LeftOut()
-        names = [file for one in find_scenes(str(source), left_out) for file in one.files]
+        counted = Listing()
+        names = [file for one in find_scenes(str(source), counted) for file in one.files]
         assert sorted(names) == expected(archive)
-        assert left_out.results == 3
+        assert counted.results == 3
     assert found(archive / "d*") == []
 
 

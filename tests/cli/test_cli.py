@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geoseg.cli import VERBS, app, main
+from geoseg.cli import VERBS, _explain, app, main
 from tests.raster.factory import make_raster
 
 
@@ -58,6 +58,8 @@ def test_the_table_of_verbs_is_true() -> None:
         (["scene", "info", "missing.tif"], "missing.tif"),
         (["run", "", "out"], "an argument is empty"),
         (["run", "missing.tif", ""], "an argument is empty"),
+        (["run", "missing.tif", "out", "--\x1b[31mred"], "No such option"),
+        (["scene", "info", "https://h/a.tif", "--allow-remote=u:secret@h"], "'h' names no host"),
     ],
 )
 def test_bad_input_gets_one_line_and_exit_2(
@@ -69,7 +71,14 @@ def test_bad_input_gets_one_line_and_exit_2(
     assert stop.value.code == 2, err
     assert said in err
     assert err.startswith("geoseg: ")
-    assert err.count("\n") == 1
+    assert err[:-1].isprintable()
+    assert err[-1] == "\n"
+
+
+def test_what_could_not_be_encoded_is_shown_if_it_is_a_name() -> None:
+    name, request = "a\udcff.tif", "GET /é?sig=secret"
+    assert repr(name) in _explain(UnicodeEncodeError("utf-8", name, 1, 2, "surrogates not allowed"))[0]
+    assert "secret" not in _explain(UnicodeEncodeError("ascii", request, 5, 6, "ordinal not in range(128)"))[0]
 
 
 @pytest.mark.parametrize("words", [[], ["scene"]])

@@ -36,8 +36,12 @@ class Served:
     """Requests must be signed with KEY and SECRET; buckets can be listed."""
     ranges: bool = True
     etags: bool = True
+    beyond: int = 0
+    """Bytes that every file is said to have, where it has fewer."""
     signatures: set[str] | None = None
     """Values of `sig` in the query that are good; None: none is needed."""
+    told: dict[str, str] = field(default_factory=dict)
+    """Headers of every answer."""
     redirects: dict[str, str] = field(default_factory=dict)
     answers: dict[str, Callable[[str], bytes]] = field(default_factory=dict)
     """By path: a body made of the query."""
@@ -139,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(416, b"", {"Content-Range": f"bytes */{len(data)}"})
         else:
             part = data[start:stop]
-            version["Content-Range"] = f"bytes {start}-{start + len(part) - 1}/{len(data)}"
+            version["Content-Range"] = f"bytes {start}-{start + len(part) - 1}/{max(len(data), self._served.beyond)}"
             self._say(206, part, version, cut=cut)
 
     def _range(self) -> tuple[int, int | None]:
@@ -148,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _say(self, status: int, body: bytes, headers: dict[str, str] | None = None, *, cut: bool = False) -> None:
         self.send_response(status)
-        for name, value in (headers or {}).items():
+        for name, value in {**self._served.told, **(headers or {})}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -49,6 +49,8 @@ def test_on_one_lattice_every_pixel_of_ground_counts_once(
     for k in (0, 3):
         assert union.area_m2[k] == pytest.approx(counts[k] * pixel_m2, rel=1e-4, abs=1e-6)
     assert union.nodata_m2 == pytest.approx(counts[255] * pixel_m2, rel=1e-4, abs=1e-5)
+    assert union.nodata_pixels == counts[255]
+    assert (union.nodata_m2 == 0.0) is (counts[255] == 0)
     sums = sum(labels.size for labels, *_ in painted)
     document = union.to_json()
     assert document["overlap_m2"] == pytest.approx((sums - len(ground)) * pixel_m2, rel=1e-4, abs=1e-5)
