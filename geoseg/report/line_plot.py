@@ -61,8 +61,8 @@ def plot_series(title: str, series: Sequence[Series]) -> LinePlot | None:
     return LinePlot(
         title=title,
         lines=lines,
-        x_ticks=tuple((round(_x(one, x_axis), 1), f"{one:,.6g}") for one in x_axis),
-        y_ticks=tuple((round(_y(one, y_axis), 1), f"{one:.4g}") for one in y_axis),
+        x_ticks=tuple((round(_x(one, x_axis), 1), f"{one:,.12g}") for one in x_axis),
+        y_ticks=tuple((round(_y(one, y_axis), 1), f"{one:.12g}") for one in y_axis),
     )
 
 

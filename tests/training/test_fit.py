@@ -14,7 +14,8 @@ from rasterio.transform import from_origin
 from geoseg.core.patch_source import LabelledImage
 from geoseg.errors import InputError, SettingsError
 from geoseg.model.bundle import load_bundle
-from geoseg.training.config import FIRST_TRAINING_SEED, DataConfig, TrainConfig, load_train_config
+from geoseg.training.config import FIRST_TRAINING_SEED, TrainConfig, load_train_config
+from geoseg.training.config_data import DataConfig
 from geoseg.training.dataset import Mixture, MixtureSupply
 from geoseg.training.evaluate import evaluate, map_classes
 from geoseg.training.fit import Progress, train_network
